@@ -1,0 +1,40 @@
+"""What every test shares: no window system, no chance, and the way to the measured data."""
+
+import configparser
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before any test imports matplotlib: a machine without a display has no other back end.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+settings.register_profile("reproducible", derandomize=True, database=None, deadline=None)
+settings.load_profile("reproducible")
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHARED_DATA = CHECKOUT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def setup_cfg() -> configparser.ConfigParser:
+    """What the build reads: metadata, folder mapping, packages, requirements."""
+    parser = configparser.ConfigParser()
+    parser.read(CHECKOUT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="session")
+def package_folders(setup_cfg: configparser.ConfigParser) -> dict[str, Path]:
+    """Installed name of each mapped folder, as in ``pinnsiren.problems: <checkout>/problems``."""
+    pairs = (line.split("=") for line in setup_cfg["options"]["package_dir"].strip().splitlines())
+    return {name.strip(): CHECKOUT / folder.strip() for name, folder in pairs}
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of measured data beside the checkout; tests that need it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the measured data in `../shared/data` beside the checkout")
+    return SHARED_DATA
