@@ -1,0 +1,383 @@
+"""Conditions: what must hold besides the equations, and where.
+
+Input: fields and expressions. Output: `ConditionResidual` records, which is all that the compiler sees of most conditions; the absorbing layer is
+the exception, it is a rewrite of the problem.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike, NDArray
+
+from pinnsiren.errors import ProblemError
+from pinnsiren.language.domains import AbstractDomain, Box, SpaceTime
+from pinnsiren.language.operators import grad, normal
+from pinnsiren.language.symbols import declaration_of, is_field
+
+Location = Any  # "boundary", a part name, a tuple of part names, a domain, or a point {x: 0.6, z: 0.9}
+TIME_CONVENTIONS = ("+", "-")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a residual lives.
+
+    Attributes:
+        kind: `"part"` (a boundary part), `"domain"` (the interior of a domain) or `"points"`.
+        part: name of the boundary part.
+        domain: the domain whose interior is meant.
+        points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), physical units.
+    """
+
+    kind: str
+    part: str | None = None
+    domain: AbstractDomain | None = None
+    points: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class ConditionResidual:
+    """An expression that must vanish on a region, optionally after subtraction of measured values."""
+
+    label: str
+    expression: Any
+    region: Region
+    values: NDArray[Any] | None = dataclass_field(default=None, compare=False)
+    noise: float | None = None
+    weights: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
+
+
+class AbstractCondition(ABC):
+    """One condition of a problem."""
+
+    @abstractmethod
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return what must vanish, region by region.
+
+        Raises:
+            UnknownNameError: a boundary part that the domain does not have.
+        """
+
+    @abstractmethod
+    def expressions(self) -> tuple[Any, ...]:
+        """Return every expression that the user gave, for checks and storage."""
+
+
+def space_of(domain: AbstractDomain) -> AbstractDomain:
+    """Return the spatial domain of a product of space and time, else the domain itself."""
+    return domain.space if isinstance(domain, SpaceTime) else domain
+
+
+def parts_of(on: Location, domain: AbstractDomain) -> tuple[str, ...]:
+    """Return the names of the boundary parts that a location names; `"boundary"` is the boundary of the space at all times."""
+    if isinstance(on, str):
+        return space_of(domain).boundary_parts() if on == "boundary" else (on,)
+    if isinstance(on, tuple) and all(isinstance(part, str) for part in on):
+        return on
+    return ()
+
+
+def regions_of(on: Location, domain: AbstractDomain) -> tuple[Region, ...]:
+    """Translate a location into regions.
+
+    Raises:
+        ProblemError: a location of unknown form, or a point that misses a coordinate.
+        UnknownNameError: a boundary part that the domain does not have.
+    """
+    parts = parts_of(on, domain)
+    if parts:
+        for part in parts:
+            domain.check_part(part)
+        return tuple(Region("part", part=part) for part in parts)
+    if isinstance(on, AbstractDomain):
+        return (Region("domain", domain=on),)
+    if isinstance(on, Mapping):
+        missing = [str(symbol) for symbol in domain.coordinates if symbol not in on]
+        if missing:
+            raise ProblemError(f"the point {on} misses the coordinates {', '.join(missing)}; give a value for each")
+        point = np.array([[float(on[symbol]) for symbol in domain.coordinates]])
+        if not domain.contains(point, 1e-9)[0]:
+            raise ProblemError(f"the point {on} lies outside the domain {domain}; move it inside")
+        return (Region("points", points=point),)
+    raise ProblemError(f"on={on!r} is no location; expected \"boundary\", a part such as \"x-\", a tuple of parts, a domain or a point {{x: 0.6}}")
+
+
+def _check_is_field(condition: str, candidate: Any) -> None:
+    if not is_field(candidate):
+        raise ProblemError(f"{condition} was given `{candidate}` where a field is expected; pass a symbol made by `field`")
+
+
+def _name(candidate: Any) -> str:
+    return str(declaration_of(candidate).name)
+
+
+def _label(kind: str, subject: str, region: Region) -> str:
+    place = region.part or ("a point" if region.kind == "points" else "its domain")
+    return f"{kind} condition of {subject} on {place}"
+
+
+@dataclass(frozen=True)
+class Dirichlet(AbstractCondition):
+    """u = value."""
+
+    field: Any
+    value: Any
+    on: Location = "boundary"
+
+    def __post_init__(self) -> None:
+        _check_is_field("Dirichlet", self.field)
+        object.__setattr__(self, "value", sp.sympify(self.value))
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return u - value on each region."""
+        return tuple(
+            ConditionResidual(_label("Dirichlet", _name(self.field), region), self.field - self.value, region)
+            for region in regions_of(self.on, domain)
+        )
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return field and value."""
+        return (self.field, self.value)
+
+
+def outward_derivative(expression: Any, part: str, domain: AbstractDomain) -> Any:
+    """Return the derivative along the outward normal of a boundary part; the faces of a box have a constant normal."""
+    space = space_of(domain)
+    if isinstance(space, Box) and part in space.boundary_parts():
+        axis, side = space.face(part)
+        return side * expression.diff(space.coordinates[axis])
+    return grad(expression, over=space.coordinates).dot(normal(*space.coordinates))
+
+
+def _flux_residuals(kind: str, field: Any, a: Any, b: Any, value: Any, on: Location, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+    result = []
+    for region in regions_of(on, domain):
+        if region.part is None:
+            raise ProblemError(f"{kind} was given on={on!r}, which has no outward normal; name boundary parts")
+        expression = a * field + b * outward_derivative(field, region.part, domain) - value
+        result.append(ConditionResidual(_label(kind, _name(field), region), expression, region))
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class Neumann(AbstractCondition):
+    """du/dn = value, n the outward normal."""
+
+    field: Any
+    value: Any
+    on: Location = "boundary"
+
+    def __post_init__(self) -> None:
+        _check_is_field("Neumann", self.field)
+        object.__setattr__(self, "value", sp.sympify(self.value))
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return du/dn - value on each boundary part."""
+        return _flux_residuals("Neumann", self.field, sp.Integer(0), sp.Integer(1), self.value, self.on, domain)
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return field and value."""
+        return (self.field, self.value)
+
+
+@dataclass(frozen=True)
+class Robin(AbstractCondition):
+    """a u + b du/dn = value, n the outward normal."""
+
+    field: Any
+    a: Any
+    b: Any
+    value: Any
+    on: Location = "boundary"
+
+    def __post_init__(self) -> None:
+        _check_is_field("Robin", self.field)
+        for name in ("a", "b", "value"):
+            object.__setattr__(self, name, sp.sympify(getattr(self, name)))
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return a u + b du/dn - value on each boundary part."""
+        return _flux_residuals("Robin", self.field, self.a, self.b, self.value, self.on, domain)
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return field, both coefficients and value."""
+        return (self.field, self.a, self.b, self.value)
+
+
+@dataclass(frozen=True)
+class InitialCondition(AbstractCondition):
+    """expression = value at the first instant; the expression is the field or its time derivative `u.diff(t)`."""
+
+    expression: Any
+    value: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", sp.sympify(self.value))
+        if not any(is_field(node) for node in sp.sympify(self.expression).atoms(sp.Function)):
+            raise ProblemError(f"InitialCondition was given `{self.expression}`, which holds no field; pass u or u.diff(t)")
+
+    @property
+    def time_order(self) -> int:
+        """Order of the time derivative that is prescribed."""
+        orders = [sum(int(count) for _, count in node.variable_count) for node in self.expression.atoms(sp.Derivative)]
+        return max(orders, default=0)
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return expression - value at the first instant."""
+        if not isinstance(domain, SpaceTime):
+            raise ProblemError(f"an initial condition was declared on {domain}, which has no time; use SpaceTime(space, {{t: (0, T)}})")
+        region = Region("part", part=f"{domain.time}-")
+        return (ConditionResidual(f"initial condition of {self.expression}", self.expression - self.value, region),)
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return expression and value."""
+        return (self.expression, self.value)
+
+
+@dataclass(frozen=True)
+class PML(AbstractCondition):
+    """Perfectly matched layer AROUND the declared box: dx is stretched by e = 1 - i strength (d / width)^2, d the depth.
+
+    Coefficients and data continue into the layer as constants along its normal; errors are counted inside the declared box only.
+
+    Args:
+        field: the complex field.
+        width: thickness, physical units; one wavelength when None.
+        strength: dimensionless; chosen for a reflection of 1e-8 at normal incidence when None.
+        on: faces that carry the layer.
+        time_convention: `"+"` for exp(+i w t), the default; `"-"` conjugates the stretch.
+
+    Raises:
+        ProblemError: a real field, a width or strength that is not positive.
+    """
+
+    field: Any
+    width: float | None = None
+    strength: float | None = None
+    on: Location = "boundary"
+    time_convention: str = "+"
+
+    def __post_init__(self) -> None:
+        _check_is_field("PML", self.field)
+        if not declaration_of(self.field).is_complex:
+            raise ProblemError(f"PML was given the real field `{_name(self.field)}`; a stretched field is complex: declare it with complex=True")
+        for name in ("width", "strength"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = float(value)
+            object.__setattr__(self, name, value)
+            if not (np.isfinite(value) and value > 0):
+                raise ProblemError(f"PML of `{_name(self.field)}` was given {name}={value:g}; expected a positive number or None")
+        if self.time_convention not in TIME_CONVENTIONS:
+            raise ProblemError(f"PML was given time_convention={self.time_convention!r}; expected one of {TIME_CONVENTIONS}")
+
+    @property
+    def sign(self) -> int:
+        """Sign of the imaginary part of the stretch: -1 for exp(+i w t)."""
+        return -1 if self.time_convention == "+" else 1
+
+    def faces(self, domain: AbstractDomain) -> tuple[str, ...]:
+        """Return the names of the faces that carry the layer."""
+        return tuple(region.part for region in regions_of(self.on, domain) if region.part is not None)
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return nothing: the layer is a rewrite of the problem."""
+        return ()
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return the field."""
+        return (self.field,)
+
+
+@dataclass(frozen=True)
+class Observations(AbstractCondition):
+    """Measured values of an expression at scattered points.
+
+    Args:
+        expression: expression in fields, such as `u` or `u.diff(x)`.
+        points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), columns in the order of the field's coordinates.
+        values: (n_points,) or (n_shots, n_points).
+        noise: standard deviation of the noise relative to the root mean square of the values, if known.
+        weights: (n_points,), relative weights.
+
+    Raises:
+        ProblemError: shapes that do not match, or entries that are not finite.
+    """
+
+    expression: Any
+    points: ArrayLike = dataclass_field(compare=False)
+    values: ArrayLike = dataclass_field(compare=False)
+    noise: float | None = None
+    weights: ArrayLike | None = dataclass_field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expression", sp.sympify(self.expression))
+        points, values = np.array(self.points, dtype=float), np.array(self.values)
+        if points.ndim not in (2, 3):
+            expected = "(n, n_coordinates) or (shots, n, n_coordinates)"
+            raise ProblemError(f"Observations were given points of shape {points.shape}; expected {expected}")
+        if values.ndim not in (1, 2) or values.shape[-1] != points.shape[-2]:
+            shapes = f"values of shape {values.shape} for points of shape {points.shape}"
+            raise ProblemError(f"Observations were given {shapes}; expected one value per point")
+        if values.dtype.kind not in "fc":
+            values = values.astype(float)
+        for name, array in (("points", points), ("values", values)):
+            if not np.all(np.isfinite(array)):
+                raise ProblemError(f"Observations were given {name} with {int(np.sum(~np.isfinite(array)))} NaN or infinite entries; remove them")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "values", values)
+        if self.weights is not None:
+            weights = np.array(self.weights, dtype=float)
+            if weights.shape != values.shape[-1:] or not np.all(np.isfinite(weights)) or np.any(weights < 0):
+                raise ProblemError(f"Observations were given weights of shape {weights.shape}; expected {values.shape[-1:]} numbers, none negative")
+            object.__setattr__(self, "weights", weights)
+        if self.noise is not None and not self.noise >= 0:
+            raise ProblemError(f"Observations were given noise={self.noise}; expected a number that is not negative, or None")
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return expression - values at the points."""
+        points = np.asarray(self.points)
+        if points.shape[-1] != len(domain.coordinates):
+            raise ProblemError(f"Observations have {points.shape[-1]} columns; the domain has the coordinates {domain.coordinates}")
+        inside = domain.contains(points.reshape(-1, points.shape[-1]), 1e-9)
+        if not np.all(inside):
+            first = points.reshape(-1, points.shape[-1])[~inside][0]
+            raise ProblemError(f"{int(np.sum(~inside))} observations lie outside the domain {domain}, the first at {first}; move or drop them")
+        region = Region("points", points=points)
+        values, weights = np.asarray(self.values), None if self.weights is None else np.asarray(self.weights)
+        return (ConditionResidual(f"observations of {self.expression}", self.expression, region, values, self.noise, weights),)
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return the observed expression."""
+        return (self.expression,)
+
+
+@dataclass(frozen=True)
+class Constraint(AbstractCondition):
+    """An expression that must vanish on a location."""
+
+    expression: Any
+    on: Location = "boundary"
+
+    def __post_init__(self) -> None:
+        expression = sp.sympify(self.expression)
+        if isinstance(expression, sp.Equality):
+            expression = expression.lhs - expression.rhs
+        object.__setattr__(self, "expression", expression)
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return the expression on each region."""
+        return tuple(
+            ConditionResidual(_label("constraint", str(self.expression), region), self.expression, region)
+            for region in regions_of(self.on, domain)
+        )
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return the expression."""
+        return (self.expression,)

@@ -1,0 +1,114 @@
+"""Manufactured problems: sources and data that make given expressions the exact solution.
+
+Input: a problem and an expression per field. Output: the problem with every equation and condition shifted by what the expressions leave of it; a
+layer becomes the exact boundary value on its faces.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from pinnsiren.errors import ProblemError
+from pinnsiren.language.conditions import (
+    PML,
+    AbstractCondition,
+    Constraint,
+    Dirichlet,
+    InitialCondition,
+    Neumann,
+    Observations,
+    Robin,
+    outward_derivative,
+    parts_of,
+)
+from pinnsiren.language.numeric import evaluate_on
+from pinnsiren.language.operators import expand_operators
+from pinnsiren.language.problem import Problem
+from pinnsiren.language.sources import GaussianSource, RickerWavelet, SourceFamily
+from pinnsiren.language.symbols import is_field
+
+
+def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
+    """Return the problem whose sources, boundary and observed data make the expressions exact.
+
+    The sources of the declaration are replaced: an equation L(u) = f becomes L(u) = L(expression). Heads such as a divergence stay in flux form on
+    the left.
+
+    Args:
+        problem: the declaration.
+        solutions: for every field an expression in the coordinates.
+
+    Raises:
+        ProblemError: a field without an expression, or an expression for something that is no field of the problem.
+
+    >>> from pinnsiren.language import Dirichlet, Interval, coordinates, field, laplacian
+    >>> x = coordinates("x")
+    >>> u = field("u", x)
+    >>> declared = Problem(name="p", fields=[u], domain=Interval({x: (0, 1)}), equations=[laplacian(u)], conditions=[Dirichlet(u, 0)])
+    >>> manufactured(declared, {u: x**2}).equations
+    (Laplacian(u(x), x) - 2,)
+    """
+    missing = [str(candidate) for candidate in problem.fields if candidate not in solutions]
+    if missing:
+        raise ProblemError(f"manufactured(`{problem.name}`) was given no expression for {', '.join(missing)}; give one per field")
+    strangers = [str(candidate) for candidate in solutions if candidate not in problem.fields]
+    if strangers:
+        raise ProblemError(f"manufactured(`{problem.name}`) was given expressions for {', '.join(strangers)}; its fields are {list(problem.fields)}")
+    exact = {candidate: sp.sympify(solutions[candidate]) for candidate in problem.fields}
+    equations = []
+    for equation in problem.equations:
+        operator = _without_sources(equation)
+        equations.append(operator - _insert(operator, exact))
+    return Problem(
+        name=f"{problem.name} (manufactured)",
+        fields=problem.fields,
+        domain=problem.domain,
+        equations=equations,
+        conditions=[shifted for condition in problem.conditions for shifted in _shift(condition, exact, problem)],
+        exact=exact,
+    )
+
+
+def _without_sources(equation: Any) -> Any:
+    """Drop the terms that hold no field."""
+    terms = sp.Add.make_args(equation.expand(deep=False))
+    heads = (GaussianSource, RickerWavelet, SourceFamily)
+    kept = [term for term in terms if any(is_field(node) for node in term.atoms(sp.Function)) and not isinstance(term, heads)]
+    return sp.Add(*kept)
+
+
+def _insert(expression: Any, exact: Mapping[Any, Any]) -> Any:
+    return expand_operators(expand_operators(sp.sympify(expression)).xreplace(dict(exact))).doit()
+
+
+def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Problem) -> list[AbstractCondition]:
+    """Return the conditions that the expressions satisfy in place of one of the declaration."""
+    if isinstance(condition, PML):
+        return [Dirichlet(condition.field, exact[condition.field], on=condition.on)]
+    if isinstance(condition, Dirichlet):
+        return [Dirichlet(condition.field, exact[condition.field], on=condition.on)]
+    if isinstance(condition, (Neumann, Robin)):
+        shifted: list[AbstractCondition] = []
+        for part in parts_of(condition.on, problem.domain):
+            slope = outward_derivative(exact[condition.field], part, problem.domain)
+            if isinstance(condition, Neumann):
+                shifted.append(Neumann(condition.field, slope, on=part))
+            else:
+                value = condition.a * exact[condition.field] + condition.b * slope
+                shifted.append(Robin(condition.field, condition.a, condition.b, value, on=part))
+        return shifted
+    if isinstance(condition, InitialCondition):
+        start = problem.domain.time_bounds[0]  # type: ignore[attr-defined]
+        value = _insert(condition.expression, exact).subs(problem.domain.time, start)  # type: ignore[attr-defined]
+        return [InitialCondition(condition.expression, value)]
+    if isinstance(condition, Observations):
+        points = np.asarray(condition.points)
+        value = _insert(condition.expression, exact)
+        values = evaluate_on(value, problem.coordinates, points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+        if np.asarray(condition.values).ndim == 2 and values.ndim == 1:
+            values = np.broadcast_to(values, np.asarray(condition.values).shape)
+        return [Observations(condition.expression, points, values, condition.noise, condition.weights)]
+    assert isinstance(condition, Constraint)
+    return [Constraint(condition.expression - _insert(condition.expression, exact), on=condition.on)]

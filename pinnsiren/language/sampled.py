@@ -1,0 +1,115 @@
+"""Data on a grid (images, velocity maps, wavelets) as a symbol that is usable wherever an expression is.
+
+The values are interpolated by a tensor spline, so that the compiler can ask for derivatives; equality goes by the content of the arrays.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import NdBSpline, make_interp_spline
+
+from pinnsiren.errors import ProblemError
+
+OUTSIDE = ("nearest", "zero")
+
+
+@dataclass(frozen=True)
+class SampledDeclaration:
+    """Grid data with a tensor-product spline through them.
+
+    Attributes:
+        name: name of the symbol.
+        axes: one increasing array per coordinate, physical units.
+        values: array of shape (len(axes[0]), len(axes[1]), ...), real or complex.
+        order: spline order, 1 (piecewise linear) to 5.
+        outside: `"nearest"` continues the edge value, `"zero"` vanishes outside.
+        digest: hash of the content; equality and hashing go by it.
+    """
+
+    name: str
+    axes: tuple[NDArray[np.float64], ...] = dataclass_field(compare=False)
+    values: NDArray[Any] = dataclass_field(compare=False)
+    order: int
+    outside: str
+    digest: str
+    spline: Any = dataclass_field(compare=False, repr=False)
+
+    def evaluate(self, *points: ArrayLike, derivatives: tuple[int, ...] | None = None) -> NDArray[Any]:
+        """Return values or partial derivatives at scattered points.
+
+        Args:
+            points: one array per coordinate, broadcast against each other, physical units.
+            derivatives: order of differentiation per coordinate; None means the value.
+        """
+        orders = derivatives or (0,) * len(self.axes)
+        arrays = np.broadcast_arrays(*[np.asarray(p, dtype=float) for p in points])
+        clipped = [np.clip(p, axis[0], axis[-1]) for p, axis in zip(arrays, self.axes, strict=True)]
+        stacked = np.stack(clipped, axis=-1)
+        result = np.asarray(self.spline(stacked, nu=np.asarray(orders, dtype=np.int64)))
+        # A clipped value does not change along the clipped coordinate, so its derivative vanishes there.
+        for order, point, axis in zip(orders, arrays, self.axes, strict=True):
+            beyond = (point < axis[0]) | (point > axis[-1])
+            if order > 0 or self.outside == "zero":
+                result = np.where(beyond, 0.0, result)
+        return result
+
+
+def _tensor_spline(axes: tuple[NDArray[np.float64], ...], values: NDArray[Any], order: int) -> NdBSpline:
+    coefficients = values
+    knots = []
+    for dimension, axis in enumerate(axes):
+        degree = min(order, len(axis) - 1)
+        spline = make_interp_spline(axis, np.moveaxis(coefficients, dimension, 0), k=degree)
+        coefficients = np.moveaxis(spline.c, 0, dimension)
+        knots.append(spline.t)
+    degrees = tuple(min(order, len(axis) - 1) for axis in axes)
+    return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), degrees)
+
+
+def sampled(name: str, axes: Mapping[sp.Symbol, ArrayLike], values: ArrayLike, order: int = 3, outside: str = "nearest") -> Any:
+    """Declare data on a rectilinear grid as a function of the coordinates.
+
+    Args:
+        name: name of the symbol.
+        axes: for each coordinate the increasing positions of the samples, physical units.
+        values: array with one axis per coordinate, in the order of `axes`.
+        order: order of the interpolating spline, 1 to 5.
+        outside: `"nearest"` (constant continuation) or `"zero"`.
+
+    Raises:
+        ProblemError: shapes that do not match, values that are not finite, axes that do not increase.
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> sampled("wavelet", {x: [0, 1, 2]}, [0.0, 1.0, 4.0])
+    wavelet(x)
+    """
+    if not name.isidentifier():
+        raise ProblemError(f"sampled data were named `{name}`; expected letters, digits and underscores")
+    arrays = tuple(np.array(axis, dtype=float) for axis in axes.values())
+    data = np.array(values)
+    if data.dtype.kind not in "fc":
+        data = data.astype(float)
+    for symbol, axis in zip(axes, arrays, strict=True):
+        if axis.ndim != 1 or len(axis) < 2 or not np.all(np.isfinite(axis)) or np.any(np.diff(axis) <= 0):
+            raise ProblemError(f"axis `{symbol}` of `{name}` has shape {axis.shape}; expected at least two finite, increasing positions")
+    shape = tuple(len(axis) for axis in arrays)
+    if data.shape != shape:
+        raise ProblemError(f"values of `{name}` have shape {data.shape}; the axes {tuple(map(str, axes))} ask for {shape}")
+    if not np.all(np.isfinite(data)):
+        raise ProblemError(f"values of `{name}` hold {int(np.sum(~np.isfinite(data)))} entries that are NaN or infinite; expected finite numbers")
+    if order not in (1, 2, 3, 4, 5):
+        raise ProblemError(f"`{name}` was given order={order}; expected a spline order from 1 to 5")
+    if outside not in OUTSIDE:
+        raise ProblemError(f"`{name}` was given outside=\"{outside}\"; expected one of {OUTSIDE}")
+    digest = hashlib.sha256()
+    for array in (*arrays, data):
+        digest.update(str((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    declaration = SampledDeclaration(name, arrays, data, order, outside, digest.hexdigest(), _tensor_spline(arrays, data, order))
+    return sp.Function(name, declaration=declaration)(*axes)

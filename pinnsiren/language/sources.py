@@ -1,0 +1,134 @@
+"""Sources: heads that keep their meaning, so that a rewrite can recognise a narrow source and a solver can treat it by itself."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sympy as sp
+
+from pinnsiren.errors import ProblemError
+
+
+class GaussianSource(sp.Function):
+    """Gaussian of unit integral times `amplitude`, in as many dimensions as `at` names.
+
+    f = amplitude (2 pi variance)^(-n/2) exp(-|x - at|^2 / (2 variance)).
+
+    Args:
+        at: centre, `{x: 0, y: 0}`, physical units.
+        variance: square of the standard deviation, physical units squared.
+        amplitude: real or complex number or expression.
+
+    Raises:
+        ProblemError: a variance that is not positive, an empty centre.
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> GaussianSource(at={x: 0}, variance=sp.Rational(1, 2)).doit()
+    exp(-x**2)/sqrt(pi)
+    """
+
+    nargs = (4,)
+
+    def __new__(cls, *args: Any, at: Mapping[sp.Symbol, Any] | None = None, variance: Any = None, amplitude: Any = 1, **options: Any) -> Any:
+        if at is None:
+            return super().__new__(cls, *args, **options)
+        if not isinstance(at, Mapping) or not at or not all(isinstance(symbol, sp.Symbol) for symbol in at):
+            raise ProblemError(f"GaussianSource was given at={at!r}; expected a centre such as {{x: 0, y: 0}}")
+        if variance is None:
+            raise ProblemError("GaussianSource was given no variance; pass variance=sigma**2, in squared units of the coordinates")
+        spread = sp.sympify(variance)
+        if spread.is_number and not (spread.is_real and spread > 0 and spread.is_finite):
+            raise ProblemError(f"GaussianSource was given variance={variance}; expected a positive number, the square of the standard deviation")
+        return super().__new__(cls, sp.Tuple(*at), sp.Tuple(*at.values()), spread, sp.sympify(amplitude), **options)
+
+    @property
+    def coordinates(self) -> tuple[Any, ...]:
+        """Coordinates in which the source is local."""
+        return tuple(self.args[0])
+
+    @property
+    def centre(self) -> tuple[Any, ...]:
+        """Centre, one value per coordinate."""
+        return tuple(self.args[1])
+
+    @property
+    def variance(self) -> Any:
+        """Square of the standard deviation."""
+        return self.args[2]
+
+    @property
+    def amplitude(self) -> Any:
+        """Integral of the source."""
+        return self.args[3]
+
+    def doit(self, **hints: Any) -> Any:
+        """Return the plain SymPy expression."""
+        squares = sp.Add(*[(symbol - centre) ** 2 for symbol, centre in zip(self.coordinates, self.centre, strict=True)])
+        normalisation = (2 * sp.pi * self.variance) ** sp.Rational(-len(self.coordinates), 2)
+        return self.amplitude * normalisation * sp.exp(-squares / (2 * self.variance))
+
+    def _eval_derivative(self, symbol: Any) -> Any:
+        return self.doit().diff(symbol)
+
+
+class RickerWavelet(sp.Function):
+    """Ricker wavelet (1 - 2 a) exp(-a) with a = (pi frequency (t - delay))^2.
+
+    Args:
+        t: the time symbol.
+        frequency: peak frequency, cycles per unit of time.
+        delay: time of the peak; 1.5 / frequency when not given.
+
+    Raises:
+        ProblemError: a frequency that is not positive.
+    """
+
+    nargs = (3,)
+
+    def __new__(cls, t: Any, frequency: Any = None, delay: Any = None, **options: Any) -> Any:
+        peak = sp.sympify(frequency)
+        if peak is None or (peak.is_number and not (peak.is_real and peak > 0)):
+            raise ProblemError(f"RickerWavelet was given frequency={frequency}; expected a positive number of cycles per unit of time")
+        start = sp.Rational(3, 2) / peak if delay is None else sp.sympify(delay)
+        return super().__new__(cls, t, peak, start, **options)
+
+    def doit(self, **hints: Any) -> Any:
+        """Return the plain SymPy expression."""
+        t, frequency, delay = self.args
+        exponent = (sp.pi * frequency * (t - delay)) ** 2
+        return (1 - 2 * exponent) * sp.exp(-exponent)
+
+    def _eval_derivative(self, symbol: Any) -> Any:
+        return self.doit().diff(symbol)
+
+
+class SourceFamily(sp.Function):
+    """One right-hand side per shot: `SourceFamily([f1, f2])` for a field with `shots=2`."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        members: Iterable[Any] = args
+        if len(args) == 1 and isinstance(args[0], (list, tuple)):
+            members = args[0]
+        expressions = [sp.sympify(member) for member in members]
+        if not expressions:
+            raise ProblemError("SourceFamily was given no sources; expected one per shot")
+        return super().__new__(cls, *expressions, **options)
+
+    def _eval_derivative(self, symbol: Any) -> Any:
+        return SourceFamily(*[member.diff(symbol) for member in self.args])
+
+    def doit(self, **hints: Any) -> Any:
+        """Return the family of plain SymPy expressions."""
+        return SourceFamily(*[member.doit(**hints) for member in self.args])
+
+
+SOURCE_HEADS = (GaussianSource, RickerWavelet)
+
+
+def expand_sources(expression: Any) -> Any:
+    """Return the expression with Gaussian and Ricker sources written out."""
+    return expression.replace(lambda node: isinstance(node, SOURCE_HEADS), lambda node: node.doit())
+
+
+def select_shot(expression: Any, shot: int) -> Any:
+    """Return the expression with every source family replaced by its member of the shot."""
+    return expression.replace(lambda node: isinstance(node, SourceFamily), lambda node: node.args[shot])
