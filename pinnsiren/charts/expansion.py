@@ -1,0 +1,105 @@
+"""Expansions in sine features on charts: matrices of operators applied to all features, on NumPy or torch arrays alike.
+
+Input: compiled jets of each chart and its frequencies. Output: `FeatureBasis`; its `matrix` is one row per point and one column per feature.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from pinnsiren.charts.jets import FeatureJets, Monomial, compile_jets
+from pinnsiren.charts.spectra import Frequencies
+from pinnsiren.ir import Chart, MultiIndex
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """The features of one chart; each frequency vector gives a sine and a cosine."""
+
+    jets: FeatureJets
+    frequencies: Frequencies
+
+    def matrix(self, points: NDArray[np.float64], weights: dict[MultiIndex, NDArray[Any]], xp: Any, convert: Callable[[Any], Any]) -> Any:
+        """Apply sum_alpha weights[alpha] d^alpha to all features, shape (n_points, n_features).
+
+        Args:
+            points: (n_points, n_coordinates), physical units.
+            weights: {multi-index: (n_points,)}.
+            xp: array module, `numpy` or `torch`.
+            convert: NumPy array -> array of that module.
+        """
+        xi, eta = self.jets.local(points)
+        theta = convert(xi) @ convert(self.frequencies.waves.T.copy()) + convert(self.frequencies.phases)
+        sine, cosine = xp.sin(theta), xp.cos(theta)
+        if eta.shape[1]:
+            decay = xp.exp(-(convert(eta) @ convert(self.frequencies.rates.T.copy())))
+            sine, cosine = sine * decay, cosine * decay
+        even, odd = self._symbols(self.jets.operator(points, weights), xi.shape[1], convert)
+        if odd is None:
+            return xp.hstack([sine * even, cosine * even])
+        if even is None:
+            return xp.hstack([cosine * odd, -(sine * odd)])
+        return xp.hstack([sine * even + cosine * odd, cosine * even - sine * odd])
+
+    def _symbols(self, symbol: dict[Monomial, NDArray[Any]], n_oscillating: int, convert: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Evaluate the operator's symbol: parts even and odd in i, each (n_points, n_pairs)."""
+        groups: tuple[list[Any], list[Any]] = ([], [])
+        for monomial, coefficient in symbol.items():
+            degree = sum(monomial[:n_oscillating])
+            factor = np.full(len(self.frequencies.waves), (-1.0) ** (degree // 2))
+            for index, exponent in enumerate(monomial):
+                if exponent:
+                    column = self.frequencies.waves[:, index] if index < n_oscillating else -self.frequencies.rates[:, index - n_oscillating]
+                    factor = factor * column**exponent
+            groups[degree % 2].append((coefficient, factor))
+        even, odd = (self._product(group, convert) for group in groups)
+        return even, odd
+
+    @staticmethod
+    def _product(group: list[Any], convert: Callable[[Any], Any]) -> Any:
+        if not group:
+            return None
+        left = np.stack([np.broadcast_to(coefficient, group[0][0].shape) for coefficient, _ in group], axis=1)
+        right = np.stack([factor for _, factor in group], axis=0)
+        kind = complex if np.iscomplexobj(left) else float
+        left, right = left.astype(kind), right.astype(kind)
+        return convert(left) @ convert(right)
+
+
+@dataclass(frozen=True)
+class FeatureBasis:
+    """Features of all charts for one field."""
+
+    blocks: tuple[FeatureBlock, ...]
+
+    @property
+    def n_features(self) -> int:
+        """Total number of columns."""
+        return sum(block.frequencies.n_features for block in self.blocks)
+
+    def matrix(
+        self, points: NDArray[np.float64], weights: dict[MultiIndex, NDArray[Any]], xp: Any = np, convert: Callable[[Any], Any] = np.asarray
+    ) -> Any:
+        """Apply a linear operator to all features, shape (n_points, n_features)."""
+        return xp.hstack([block.matrix(points, weights, xp, convert) for block in self.blocks])
+
+    def evaluate(self, points: NDArray[np.float64], orders: MultiIndex, coefficients: NDArray[Any], chunk: int = 4096) -> NDArray[Any]:
+        """Return a derivative of the expansion, (n_points, n_shots), in chunks so that memory stays bounded."""
+        pieces = []
+        for start in range(0, len(points), chunk):
+            part = points[start : start + chunk]
+            pieces.append(self.matrix(part, {orders: np.ones(len(part))}) @ coefficients)
+        return np.concatenate(pieces) if pieces else np.zeros((0, coefficients.shape[1]), dtype=coefficients.dtype)
+
+
+def build_basis(
+    charts: Sequence[Chart], frequencies: Sequence[Frequencies], envelope: Any, symbols: Sequence[sp.Symbol], needed: Sequence[MultiIndex]
+) -> FeatureBasis:
+    """Compile the jets of every chart for the multi-indices that residuals and evaluations need."""
+    return FeatureBasis(
+        tuple(FeatureBlock(compile_jets(chart, envelope, symbols, needed), drawn) for chart, drawn in zip(charts, frequencies, strict=True))
+    )

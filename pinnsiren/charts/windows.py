@@ -1,0 +1,58 @@
+"""Chart: nested Gaussian windows around a source that is narrower than the wavelength, or around a small inclusion.
+
+Each window halves the last; its bandwidth is inversely proportional to its width, so that each carries the same number of oscillations.
+"""
+
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from pinnsiren.charts.kink import propose as propose_kinks
+from pinnsiren.charts.scales import Scales
+from pinnsiren.ir import Chart, ProblemIR, Rewritten
+
+FIRST_WIDTH = 0.2  # of the half side of the box
+EXTENT = 1.5  # half extent of a window in its widths: beyond, its weight in the least squares is below a tenth
+SHARE = 0.2
+
+
+def propose(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart, ...]:
+    """Proposed around narrow sources left in the equations, around split sources, and around inclusions smaller than the box."""
+    centres: list[tuple[NDArray[Any], float, str]] = []
+    unit = float(np.min(scales.unit))
+    for at, deviation in scales.sources:
+        centres.append((np.array(at), 2 * deviation, f"a source of deviation {deviation:g} at {at}"))
+    for addition in rewritten.additions:
+        for at, radius in addition.core:
+            centres.append((np.array(at), max(2 * radius, 0.1 * unit), f"the cut-off around the source at {at}"))
+    for chart in propose_kinks(ir, rewritten, scales):
+        if chart.focus is not None:
+            box = np.array(chart.focus)
+            size = float(np.max(box[:, 1] - box[:, 0]))
+            if size < 0.8 * unit and not any(np.allclose(box.mean(axis=1), c, atol=0.1 * size) for c, _, _ in centres):
+                centres.append((box.mean(axis=1), 0.35 * size, f"an inclusion of size {size:.3g}"))
+    charts = []
+    for centre, narrowest, text in centres:
+        width = FIRST_WIDTH * unit
+        while True:
+            charts.append(_window(ir, scales, centre, width, text))
+            width *= 0.5
+            if width < narrowest * 0.9:
+                break
+    return tuple(charts)
+
+
+def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, text: str) -> Chart:
+    local = tuple((s - sp.Float(float(c))) / sp.Float(width) for s, c in zip(ir.coordinates, centre, strict=True))
+    return Chart(
+        name=f"window of width {width:.3g}",
+        reason=text,
+        coordinates=local,
+        window=sp.exp(-sp.Add(*[z**2 for z in local]) / 2),
+        half_lengths=(EXTENT,) * len(local),
+        share=SHARE,
+        redundancy=1.3,
+        focus=tuple((float(c - 2 * width), float(c + 2 * width)) for c in centre),
+    )

@@ -1,0 +1,1 @@
+"""From a declared problem to the residuals of a network."""

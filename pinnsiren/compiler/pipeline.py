@@ -1,0 +1,90 @@
+"""The stages of the compiler.
+
+| stage | input | output | meaning |
+|---|---|---|---|
+| `apply_absorbing_layer` | `Problem` | `Rewritten` | layers become a larger box with complex coordinate stretching |
+| `apply_source_splitting` | `Rewritten` | `Rewritten` | the known field of a narrow source is split off |
+| `lowering.lower_problem` | `Problem` | `ProblemIR` | residuals in jets, envelopes, interface residuals |
+| `structure.find_structure` | `ProblemIR` | `Structure` | linear, affine, bilinear or nonlinear, in which unknown |
+| `charts.find_scales` | `ProblemIR` | `Scales` | units, wavenumber, widths |
+| `charts.propose_charts` | `ProblemIR` | `Chart`, ... | coordinates in which the solution is smooth |
+| `residual_program.compile_residual` | `Residual` | `ResidualProgram` | coefficients of the points, algebra of the jets |
+| `stream_plan.plan_streams` | `ResidualProgram`, ... | `StreamPlan` | the streams a network has to carry |
+
+Rewrites run in this order because splitting continues the incident field into the layer by the complex coordinate that the layer's rewrite made.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.charts import Scales, find_scales, propose_charts
+from pinnsiren.compiler import apply_absorbing_layer, apply_source_splitting
+from pinnsiren.compiler.lowering import lower_problem
+from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
+from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
+from pinnsiren.compiler.structure import Structure, find_structure
+from pinnsiren.ir import Chart, MultiIndex, ProblemIR, Rewritten
+from pinnsiren.language.problem import Problem
+
+REWRITES = {"absorbing layer": apply_absorbing_layer, "source splitting": apply_source_splitting}
+
+
+@dataclass(frozen=True)
+class CompiledProblem:
+    """Everything that a method needs to know of a problem."""
+
+    original: Problem
+    rewritten: Rewritten
+    ir: ProblemIR
+    structure: Structure
+    scales: Scales
+    charts: tuple[Chart, ...]
+    programs: tuple[ResidualProgram, ...]
+    streams: StreamPlan
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether any field is complex."""
+        return any(self.ir.is_complex)
+
+    def known_part(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
+        """Return what the rewrites split off a field, (n_points, n_shots)."""
+        total: NDArray[Any] = np.zeros((len(points), self.ir.n_shots), dtype=complex if self.ir.is_complex[field_index] else float)
+        for addition in self.rewritten.additions:
+            if addition.field == self.original.fields[field_index]:
+                total = total + addition.evaluate(points, orders)
+        return total
+
+
+def compile_problem(problem: Problem, skipped: Collection[str] = (), charts: tuple[Chart, ...] | None = None) -> CompiledProblem:
+    """Run all stages.
+
+    Args:
+        problem: the declaration.
+        skipped: names of optional rewrites to leave out; an absorbing layer cannot be left out.
+        charts: charts to use instead of the proposed ones.
+
+    Raises:
+        CompileError: a declaration that no stage supports.
+    """
+    rewritten = Rewritten(original=problem, problem=problem)
+    for name, rewrite in REWRITES.items():
+        if name not in skipped:
+            rewritten = rewrite.apply(rewritten)
+    ir = lower_problem(rewritten.problem)
+    scales = find_scales(ir, rewritten)
+    programs = tuple(compile_residual(residual, ir) for residual in ir.residuals)
+    return CompiledProblem(
+        original=problem,
+        rewritten=rewritten,
+        ir=ir,
+        structure=find_structure(ir),
+        scales=scales,
+        charts=propose_charts(ir, rewritten, scales) if charts is None else charts,
+        programs=programs,
+        streams=plan_streams(ir, programs),
+    )

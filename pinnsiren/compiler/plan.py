@@ -1,0 +1,85 @@
+"""The plan: what will be done with a declaration, and why; printable, editable, passed back to `solve`.
+
+Input: a compiled problem and the chosen method. Output: `Plan`.
+"""
+
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from typing import Any
+
+from pinnsiren.compiler.pipeline import REWRITES, CompiledProblem, compile_problem
+from pinnsiren.errors import UnknownNameError
+from pinnsiren.ir import Chart
+from pinnsiren.language.problem import Problem
+
+OPTIONAL_REWRITES = ("source splitting",)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Structure, rewrites, charts, sampling, streams and method of a problem, each with its reason.
+
+    Attributes:
+        problem: the declaration.
+        skipped: names of optional rewrites that are left out.
+        charts: charts in use; None takes the proposed ones.
+        method: record of the method.
+        network: record of the network, for trained methods.
+        reasons: why the method was chosen and the others were not, by name.
+        compiled: result of the compiler's stages.
+    """
+
+    problem: Problem
+    method: Any
+    network: Any
+    reasons: tuple[tuple[str, str], ...]
+    skipped: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] | None = None
+    compiled: CompiledProblem = dataclass_field(compare=False, repr=False, kw_only=True)
+
+    def without(self, name: str) -> "Plan":
+        """Return the plan without a rewrite or without the charts of a name.
+
+        Raises:
+            UnknownNameError: nothing of that name can be left out; the message lists what can.
+        """
+        chart_names = {chart.name for chart in self.compiled.charts}
+        if name in OPTIONAL_REWRITES:
+            skipped = (*self.skipped, name)
+            return replace(self, skipped=skipped, compiled=compile_problem(self.problem, skipped, self.charts))
+        if name in chart_names:
+            return self.with_charts(tuple(chart for chart in self.compiled.charts if chart.name != name))
+        known = ", ".join(f"\"{known}\"" for known in (*OPTIONAL_REWRITES, *sorted(chart_names)))
+        raise UnknownNameError(f"the plan was asked to leave out \"{name}\"; it can leave out {known}")
+
+    def with_charts(self, charts: tuple[Chart, ...]) -> "Plan":
+        """Return the plan with other charts."""
+        return replace(self, charts=charts, compiled=replace(self.compiled, charts=charts))
+
+    def with_method(self, method: Any, network: Any = None) -> "Plan":
+        """Return the plan with another method, and another network if one is given."""
+        return replace(self, method=method, network=network or self.network, reasons=(("chosen by hand", type(method).__name__),))
+
+    def __str__(self) -> str:
+        compiled = self.compiled
+        lines = [f"plan for `{self.problem.name}`", f"  domain      {self.problem.domain}", f"  structure   {compiled.structure}"]
+        for name, reason in compiled.rewritten.applied:
+            lines.append(f"  rewrite     {name}: {reason}")
+        for name in REWRITES:
+            if name in self.skipped:
+                lines.append(f"  rewrite     {name}: left out by hand")
+        for label in compiled.ir.by_construction:
+            lines.append(f"  exact       {label}: satisfied by construction")
+        for residual in compiled.ir.residuals:
+            lines.append(f"  residual    {residual.label}")
+        for chart in compiled.charts:
+            lines.append(f"  chart       {chart.name}: {chart.reason}")
+        if compiled.scales.wavenumber:
+            lines.append(f"  wavenumber  {compiled.scales.wavenumber:.4g} per half side of the computational domain")
+        lines.append(f"  streams     {compiled.streams}")
+        lines.append("  sampling    scrambled Sobol points in the domain and where charts focus; fresh points for every residual that is reported")
+        lines.append(f"  method      {self.method!r}")
+        if self.network is not None:
+            lines.append(f"  network     {self.network!r}")
+        lines += [f"    {name}: {reason}" for name, reason in self.reasons]
+        return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""Residual programs: the algebra of a residual, split into coefficients of the points and a small expression in jets.
+
+Input: a `Residual`. Output: `ResidualProgram`, whose coefficients are evaluated once per set of points by NumPy in double precision (special
+functions, sampled data and `Piecewise` never reach the network side) and whose algebra runs on NumPy arrays or torch tensors alike.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from pinnsiren.compiler.lowering import jets_in, unknown_symbol
+from pinnsiren.ir import Jet, ProblemIR, Residual
+from pinnsiren.language.numeric import evaluator
+from pinnsiren.language.operators import NormalComponent
+from pinnsiren.language.sources import SourceFamily, select_shot
+
+Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ResidualProgram:
+    """Compiled residual.
+
+    Attributes:
+        residual: what was compiled.
+        jets: the jets that it reads.
+        unknowns: symbols of the unknown scalars that it reads.
+        coefficient_names: names of the coefficient symbols.
+        algebra: expression in coefficient, jet and unknown symbols.
+        partials: derivative of the algebra with respect to each jet.
+        unknown_partials: derivative of the algebra with respect to each unknown scalar.
+        is_affine: whether the algebra is affine in the jets.
+        is_analytic: whether it is complex differentiable in the jets (no conjugate, real part or modulus).
+    """
+
+    residual: Residual
+    jets: tuple[Jet, ...]
+    unknowns: tuple[sp.Symbol, ...]
+    coefficient_names: tuple[sp.Symbol, ...]
+    algebra: Any
+    partials: tuple[Any, ...]
+    unknown_partials: tuple[Any, ...]
+    is_affine: bool
+    is_analytic: bool
+    _evaluate_coefficients: Callable[[NDArray[np.float64]], list[NDArray[Any]]]
+
+    def coefficients(self, points: NDArray[np.float64], normals: NDArray[np.float64] | None = None) -> list[NDArray[Any]]:
+        """Evaluate the coefficients, each (n_points, 1) or (n_points, n_shots), real where all imaginary parts vanish.
+
+        Args:
+            points: (n_points, n_coordinates), physical units.
+            normals: (n_points, n_coordinates), needed on curved boundaries.
+        """
+        columns = np.hstack([points, np.zeros_like(points) if normals is None else normals])
+        return self._evaluate_coefficients(columns)
+
+    def compile(self, expressions: Sequence[Any], functions: Mapping[str, Any] | str = "numpy") -> Callable[..., list[Any]]:
+        """Turn expressions in coefficients, jets and unknowns into a function of (coefficients, jets, unknowns), subexpressions shared."""
+        arguments = [list(self.coefficient_names), [jet.symbol for jet in self.jets], list(self.unknowns)]
+        modules: Any = functions if isinstance(functions, str) else [dict(functions), "math"]
+        compiled = sp.lambdify(arguments, list(expressions), modules=modules, cse=True)
+        return lambda coefficients, jets, unknowns: list(compiled(coefficients, jets, unknowns))
+
+
+def compile_residual(residual: Residual, ir: ProblemIR) -> ResidualProgram:
+    """Split a residual into coefficients and algebra."""
+    jets = tuple(sorted(jets_in(residual.expression), key=lambda jet: (jet.field, jet.order, jet.orders[::-1])))
+    unknown_symbols = [unknown_symbol(unknown) for unknown in ir.unknowns]
+    unknowns = tuple(symbol for symbol in unknown_symbols if symbol in residual.expression.free_symbols)
+    variables = {*(jet.symbol for jet in jets), *unknowns}
+    derivatives = {jet: sp.diff(residual.expression, jet.symbol) for jet in jets}
+    is_affine = not any(derivative.free_symbols & variables for derivative in derivatives.values())
+    table: dict[Any, sp.Symbol] = {}
+    if is_affine:
+        rest = residual.expression.xreplace({jet.symbol: sp.Integer(0) for jet in jets})
+        algebra = sp.Add(*[_coefficient(d, table) * jet.symbol for jet, d in derivatives.items()], _coefficient(rest, table))
+    else:
+        algebra = hoist(residual.expression, variables, table)
+    is_analytic = not residual.expression.atoms(sp.conjugate, sp.re, sp.im, sp.Abs, sp.arg)
+    return ResidualProgram(
+        residual=residual,
+        jets=jets,
+        unknowns=unknowns,
+        coefficient_names=tuple(table.values()),
+        algebra=algebra,
+        partials=tuple(sp.diff(algebra, jet.symbol) for jet in jets),
+        unknown_partials=tuple(sp.diff(algebra, symbol) for symbol in unknowns),
+        is_affine=is_affine,
+        is_analytic=is_analytic,
+        _evaluate_coefficients=_coefficient_evaluator(list(table), ir),
+    )
+
+
+def hoist(node: Any, variables: set[Any], table: dict[Any, sp.Symbol]) -> Any:
+    """Replace every maximal part without jets and unknowns by a coefficient symbol; `table` collects them."""
+    if not node.free_symbols & variables:
+        return _coefficient(node, table)
+    if isinstance(node, (sp.Add, sp.Mul)):
+        free = [argument for argument in node.args if not argument.free_symbols & variables]
+        bound = [hoist(argument, variables, table) for argument in node.args if argument.free_symbols & variables]
+        head = [_coefficient(node.func(*free), table)] if free else []
+        return node.func(*head, *bound)
+    if not node.args:
+        return node
+    return node.func(*[hoist(argument, variables, table) for argument in node.args])
+
+
+def _coefficient(expression: Any, table: dict[Any, sp.Symbol]) -> Any:
+    if expression.is_number and not expression.has(SourceFamily):
+        return expression
+    return table.setdefault(expression, sp.Symbol(f"c{len(table)}"))
+
+
+def _coefficient_evaluator(expressions: list[Any], ir: ProblemIR) -> Callable[[NDArray[np.float64]], list[NDArray[Any]]]:
+    """Compile coefficients of points and normals; source families give one column per shot."""
+    normals = [sp.Symbol(f"normal_{symbol}", real=True) for symbol in ir.coordinates]
+    names = {NormalComponent(symbol): normal for symbol, normal in zip(ir.coordinates, normals, strict=True)}
+    flat: list[Any] = []
+    slots: list[list[int]] = []
+    for expression in expressions:
+        plain = expression.xreplace(names)
+        members = [select_shot(plain, shot) for shot in range(ir.n_shots)] if plain.has(SourceFamily) else [plain]
+        slots.append(list(range(len(flat), len(flat) + len(members))))
+        flat += members
+    compiled = evaluator(flat, [*ir.coordinates, *normals]) if flat else None
+
+    def evaluate(columns: NDArray[np.float64]) -> list[NDArray[Any]]:
+        if compiled is None:
+            return []
+        values = compiled(columns)
+        return [_drop_zero_imaginary(np.stack([values[index] for index in slot], axis=1)) for slot in slots]
+
+    return evaluate
+
+
+def _drop_zero_imaginary(values: NDArray[Any]) -> NDArray[Any]:
+    if np.iscomplexobj(values) and not np.any(values.imag):
+        return np.ascontiguousarray(values.real)
+    return values

@@ -1,0 +1,97 @@
+"""Stream plan: the smallest set of derivative streams, closed under a sine layer, that carries the residuals.
+
+Input: residual programs. Output: `StreamPlan`. A sine layer maps v_i to cos(v) v_i and L v to cos(v) L v - sin(v) sum_ij a_ij v_i v_j, so the set
+{value, gradient, operators} is closed as soon as it holds v_i for every coordinate that an operator differentiates. The plan carries either every
+second derivative that occurs or, when fewer, the linear combinations of them that the residuals read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from pinnsiren.compiler.residual_program import ResidualProgram
+from pinnsiren.compiler.streams import StreamLayout
+from pinnsiren.errors import CompileError
+from pinnsiren.ir import Jet, MultiIndex, ProblemIR
+
+Operator = tuple[tuple[MultiIndex, float], ...]  # ((multi-index, constant coefficient), ...)
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Streams of every network output.
+
+    Attributes:
+        layout: value, gradient coordinates, number of second-order operators.
+        operators: per operator its constant coefficients by multi-index; a single entry is a plain second derivative.
+        units: matrix products per hidden layer and step, parameter gradient included.
+        nested_units: the same for nested reverse mode.
+        supported: False when derivatives above second order occur; a network then cannot carry them.
+    """
+
+    layout: StreamLayout
+    operators: tuple[Operator, ...]
+    units: int
+    nested_units: int
+    supported: bool
+
+    def __str__(self) -> str:
+        if not self.supported:
+            return "derivatives above second order: no stream plan"
+        names = ", ".join(self.layout.names)
+        return f"{self.layout.size} streams ({names}), {self.units} matrix products per layer and step; nested: {self.nested_units}"
+
+
+def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPlan:
+    """Choose the cheaper of individual second derivatives and contracted operators."""
+    dimension = len(ir.coordinates)
+    supported = all(jet.order <= 2 for jet in ir.jets)
+    first = {axis for jet in ir.jets if jet.order == 1 for axis in range(dimension) if jet.orders[axis]}
+    second = sorted({jet.orders for jet in ir.jets if jet.order == 2}, reverse=True)
+    operators = _contracted(programs, second)
+    if operators is None or len(operators) >= len(second):
+        operators = tuple(((orders, 1.0),) for orders in second)
+    gradient = tuple(sorted(first | {axis for orders in second for axis in range(dimension) if orders[axis]}))
+    layout = StreamLayout(dimension, gradient, len(operators))
+    n_outputs = sum(1 + is_complex for is_complex in ir.is_complex) * ir.n_shots
+    g = len(gradient)
+    nested = 3 * (1 + n_outputs * (1 + 2 * g)) if second else 3 * (1 + n_outputs * bool(g))
+    return StreamPlan(layout, operators, 3 * layout.size, nested, supported)
+
+
+def _contracted(programs: Sequence[ResidualProgram], second: list[MultiIndex]) -> tuple[Operator, ...] | None:
+    """Find constant-coefficient combinations of second derivatives that serve every residual, or None.
+
+    Constant means: proportional to constants, the common factor stays in the algebra.
+    """
+    found: list[Operator] = []
+    for program in programs:
+        fields = sorted({jet.field for jet in program.jets if jet.order == 2})
+        for index in fields:
+            coefficients = {}
+            for jet, partial in zip(program.jets, program.partials, strict=True):
+                if jet.field == index and jet.order == 2:
+                    coefficients[jet.orders] = partial
+            if set(coefficients) - set(second):
+                return None
+            leading = next(iter(coefficients.values()))
+            ratios = {orders: sp.simplify(value / leading) for orders, value in coefficients.items()}
+            if not all(ratio.is_number and ratio.is_real for ratio in ratios.values()):
+                return None
+            operator = tuple((orders, float(ratios[orders])) for orders in second if orders in ratios)
+            if operator not in found:
+                found.append(operator)
+    return tuple(found)
+
+
+def operator_of(jet: Jet, plan: StreamPlan) -> int:
+    """Return the index of the operator that is exactly a second derivative.
+
+    Raises:
+        CompileError: the plan carries only combinations.
+    """
+    for index, operator in enumerate(plan.operators):
+        if operator == ((jet.orders, 1.0),):
+            return index
+    raise CompileError(f"the stream plan carries {plan.operators}; it has no stream for the derivative {jet.orders}")

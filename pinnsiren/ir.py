@@ -1,0 +1,181 @@
+"""Intermediate representation: what the compiler hands to charts, programs and methods.
+
+A *jet* is one partial derivative of one field, written as a SymPy symbol; a residual is an expression in jets, coordinates and unknown scalars
+that must vanish on a region. Records are frozen; nothing here computes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from pinnsiren.language.conditions import Region
+from pinnsiren.language.domains import AbstractDomain
+from pinnsiren.language.problem import Problem
+
+MultiIndex = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Jet:
+    """The partial derivative `orders` of the field with index `field`."""
+
+    field: int
+    orders: MultiIndex
+
+    @property
+    def symbol(self) -> sp.Symbol:
+        """The SymPy symbol that stands for the jet in residuals."""
+        return sp.Symbol(f"jet{self.field}_" + "_".join(map(str, self.orders)))
+
+    @property
+    def order(self) -> int:
+        """Total order of differentiation."""
+        return sum(self.orders)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """One scalar expression that must vanish on a region.
+
+    Attributes:
+        label: for reports, in the user's words.
+        kind: `"equation"`, `"condition"`, `"initial"`, `"interface"` or `"observation"`.
+        expression: in jet symbols, coordinates and unknown scalars.
+        region: where it must vanish.
+        values: measured values to subtract, (n_points,) or (n_shots, n_points).
+        noise: relative standard deviation of the values, if known.
+        weights: relative weights of the points, (n_points,).
+        level_set: for interface residuals, the function whose zero set is the interface.
+    """
+
+    label: str
+    kind: str
+    expression: Any
+    region: Region
+    values: NDArray[Any] | None = dataclass_field(default=None, compare=False)
+    noise: float | None = None
+    weights: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
+    level_set: Any = None
+
+
+@dataclass(frozen=True)
+class ProblemIR:
+    """A lowered problem.
+
+    Attributes:
+        problem: the rewritten problem that was lowered.
+        domain: the computational domain, layers included.
+        is_complex: per field, whether its values are complex.
+        n_shots: length of the shot axis (1 without shots).
+        residuals: everything that must vanish.
+        jets: the jets that occur, per field by increasing order.
+        unknowns: scalars that are solved for.
+        envelope: per field, a SymPy factor that vanishes where homogeneous Dirichlet conditions are satisfied by construction.
+        by_construction: labels of the residuals that the envelopes satisfy.
+    """
+
+    problem: Problem
+    domain: AbstractDomain
+    is_complex: tuple[bool, ...]
+    n_shots: int
+    residuals: tuple[Residual, ...]
+    jets: tuple[Jet, ...]
+    unknowns: tuple[Any, ...]
+    envelope: tuple[Any, ...]
+    by_construction: tuple[str, ...]
+
+    @property
+    def coordinates(self) -> tuple[sp.Symbol, ...]:
+        """Coordinate symbols in the order of the declaration."""
+        return self.domain.coordinates
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """An absorbing layer after its rewrite: per face the edge, the width and the strength of the stretch.
+
+    Attributes:
+        field: the stretched field.
+        faces: (coordinate index, side, edge, width, strength) per face.
+        sign: sign of the imaginary part of the stretch.
+        reflection: largest amplitude reflected at normal incidence, exp(-2 k strength width / 3), over the faces.
+    """
+
+    field: Any
+    faces: tuple[tuple[int, int, float, float, float], ...]
+    sign: int
+    reflection: float
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A known part of a field: field = unknown part + known part.
+
+    Attributes:
+        field: the declared field.
+        evaluate: (points (n, d), multi-index) -> values (n, n_shots); total order up to two.
+        core: (centre, radius) of each ball in which the known part is not smooth on the scale of the problem.
+        text: for `explain`.
+    """
+
+    field: Any
+    evaluate: Callable[[NDArray[np.float64], MultiIndex], NDArray[Any]] = dataclass_field(compare=False)
+    core: tuple[tuple[tuple[float, ...], float], ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A problem after the rewrites, with what is needed to return to the declared fields.
+
+    Attributes:
+        original: the declared problem.
+        problem: the rewritten problem on the computational domain.
+        layers: absorbing layers that were written out.
+        additions: known parts of fields.
+        applied: (name, reason) of every rewrite.
+    """
+
+    original: Problem
+    problem: Problem
+    layers: tuple[LayerRecord, ...] = ()
+    additions: tuple[Addition, ...] = ()
+    applied: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Local coordinates on which sine features or further network inputs live.
+
+    A feature is window(x) exp(-decay . eta(x)) sin(w . xi(x) + phase), multiplied by the envelope of the field.
+
+    Attributes:
+        name: for `explain`.
+        reason: why it was proposed.
+        coordinates: oscillating coordinates xi, SymPy expressions of the physical ones.
+        window: SymPy factor.
+        half_lengths: half extent of the chart in units of xi; with the number of features it gives the bandwidth.
+        share: features that live here, as a fraction of those on the scaled box.
+        redundancy: features per independent function of the bandwidth; None leaves it to the method.
+        decays: decaying coordinates eta, SymPy expressions.
+        decay_range: rates are drawn from [0, decay_range].
+        focus: ((low, high), ...) box where additional collocation points are drawn, or None.
+        network_input: SymPy expression that a deep network takes as a further input, or None.
+    """
+
+    name: str
+    reason: str
+    coordinates: tuple[Any, ...]
+    window: Any
+    half_lengths: tuple[float, ...]
+    share: float = 1.0
+    redundancy: float | None = None
+    decays: tuple[Any, ...] = ()
+    decay_range: float = 0.0
+    focus: tuple[tuple[float, float], ...] | None = None
+    network_input: Any = None
