@@ -1,0 +1,431 @@
+"""Derivative streams of a sine network with a hand-written adjoint.
+
+A layer is `v = A z + b`, `u = sin v` (frequencies folded into A and b). With s = sin v_0, c = cos v_0, first
+derivatives v_i, operators v_k and `q_k = sum_ij A^k_ij v_i v_j`:
+
+    forward    u_0 = s               u_i = c v_i                                       u_k = c v_k - s q_k
+    adjoint    v_0* = c (u_0* - sum_k u_k* q_k) - s (sum_i u_i* v_i + sum_k u_k* v_k)
+               v_i* = c u_i* - s sum_k u_k* dq_k/dv_i
+               v_k* = c u_k*
+
+Points are independent, so the whole network runs on one chunk of points after another, small enough that a
+layer stays in cache. In a chunk every matrix product acts on all streams at once: forward, input adjoint and
+weight gradient are one product each per layer. Kept for the adjoint are c, s, v_i, v_k of every layer (S + 1
+blocks); activations are rebuilt, and adjoints overwrite the cotangents they came from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pinnsiren.compiler.streams import StreamLayout
+from pinnsiren.errors import CompileError
+
+from .contraction import OperatorTerm, Terms, operator_terms, restrict_terms
+from .tape import AffineMap
+
+_CPU_CHUNK_BYTES = 1 << 20
+"""One block of S streams per thread; on a core with 1 MiB of second-level cache 2^19 to 2^21 were equal, 2^18
+and 2^22 10 % slower."""
+
+_DEVICE_CHUNK_BYTES = 1 << 28
+"""On accelerators chunks only bound the scratch memory."""
+
+
+def _chunk_points(layout: StreamLayout, width: int, like: Tensor) -> int:
+    if like.device.type == "cpu":
+        budget = _CPU_CHUNK_BYTES * torch.get_num_threads()
+    else:
+        budget = _DEVICE_CHUNK_BYTES
+    return max(64, budget // (layout.size * width * like.element_size()))
+
+
+def _add_product(total: Tensor, v: Tensor, w: Tensor, coefficient: float | Tensor, scratch: Tensor) -> None:
+    """total += coefficient * v * w, in place."""
+    if isinstance(coefficient, float):
+        total.addcmul_(v, w, value=coefficient)
+    else:
+        torch.mul(v, w, out=scratch)
+        total.addcmul_(scratch, coefficient)
+
+
+def _is_narrow(weight: Tensor) -> bool:
+    return weight.shape[1] < weight.shape[0]
+
+
+def _zeros_for_products(weight: Tensor) -> Tensor:
+    """Zeros like a weight, stored by columns if it has few: its gradient by rows would be a product that BLAS runs ten times slower."""
+    return weight.new_zeros(weight.shape[::-1]).t() if _is_narrow(weight) else weight.new_zeros(weight.shape)
+
+
+def _add_weight_gradient(gradient: Tensor, dual: Tensor, z: Tensor) -> None:
+    """gradient += dual^T z over all streams and points."""
+    if _is_narrow(gradient):
+        gradient.t().addmm_(z.t(), dual)
+    else:
+        gradient.addmm_(dual.t(), z)
+
+
+def _quadratic_form_(q: Tensor, v: Tensor, terms: Sequence[OperatorTerm], scratch: Tensor) -> None:
+    """q = sum_ij A_ij v_i v_j of one operator, in place; v is (G, N, width)."""
+    if terms and isinstance(terms[0].coefficient, float) and terms[0].coefficient == 1.0:
+        torch.mul(v[terms[0].first], v[terms[0].second], out=q)
+        terms = terms[1:]
+    else:
+        q.zero_()
+    for term in terms:
+        _add_product(q, v[term.first], v[term.second], term.coefficient, scratch)
+
+
+@dataclass(frozen=True)
+class _Scratch:
+    """Memory that every chunk and layer reuses.
+
+    Attributes:
+        activations: (S * n * width) flat.
+        cotangents: two of the same size, used in turns.
+        forms: (K * n * width) flat, the q_k.
+        product: (n * width) flat.
+    """
+
+    activations: Tensor
+    cotangents: tuple[Tensor, Tensor]
+    forms: Tensor
+    product: Tensor
+
+    @staticmethod
+    def allocate(like: Tensor, layout: StreamLayout, n_points: int, width: int, *, reverse: bool) -> "_Scratch":
+        block = n_points * width
+        size = layout.size * block
+        cotangent = size if reverse else 0
+        return _Scratch(
+            like.new_empty(size),
+            (like.new_empty(cotangent), like.new_empty(cotangent)),
+            like.new_empty(layout.n_operators * block),
+            like.new_empty(block),
+        )
+
+
+class _SineLayer:
+    """One sine layer on one chunk of points: views of the kept blocks and of the scratch memory.
+
+    `kept` holds S + 1 blocks (n, width): the matrix product writes v_0, v_i, v_k; then c replaces v_0 and s
+    fills the last block.
+    """
+
+    def __init__(self, kept: Tensor, terms: Terms, layout: StreamLayout, n_points: int, width: int, scratch: _Scratch) -> None:
+        size, g = layout.size, len(layout.gradient)
+        blocks = kept.view(size + 1, n_points, width)
+        self.packed = blocks[:size].view(size * n_points, width)
+        self.cosine, self.sine = blocks[0], blocks[size]
+        self.derivatives = blocks[1:size]
+        self.first, self.second = blocks[1 : 1 + g], blocks[1 + g : size]
+        self.terms = terms
+        self.g = g
+        block = n_points * width
+        self.activations = scratch.activations[: size * block].view(size, n_points, width)
+        self.forms = scratch.forms[: len(terms) * block].view(len(terms), n_points, width)
+        self.product = scratch.product[:block].view(n_points, width)
+
+    def evaluate(self, bias: Tensor) -> None:
+        """Replace the value pre-activation by its cosine and sine."""
+        torch.add(self.cosine, bias, out=self.sine)
+        torch.cos(self.sine, out=self.cosine)
+        torch.sin(self.sine, out=self.sine)
+
+    def rebuild(self) -> Tensor:
+        """Activations as rows (S * n, width) in scratch memory; leaves the q_k in `forms`."""
+        u = self.activations
+        u[0].copy_(self.sine)
+        if len(u) > 1:
+            torch.mul(self.derivatives, self.cosine, out=u[1:])
+        for k, terms in enumerate(self.terms):
+            _quadratic_form_(self.forms[k], self.first, terms, self.product)
+            u[1 + self.g + k].addcmul_(self.sine, self.forms[k], value=-1.0)
+        return u.view(-1, u.shape[-1])
+
+    def adjoint_(self, cotangent: Tensor) -> None:
+        """Overwrite cotangents (S, n, width) of the activations by those of the pre-activations; needs
+        `forms` from `rebuild`."""
+        value, derivatives = cotangent[0], cotangent[1:]
+        first, second = cotangent[1 : 1 + self.g], cotangent[1 + self.g :]
+        product = self.product
+        for k in range(len(self.terms)):
+            value.addcmul_(second[k], self.forms[k], value=-1.0)
+        value.mul_(self.cosine)
+        if len(derivatives) == 0:
+            return
+        torch.mul(derivatives[0], self.derivatives[0], out=product)
+        for dual, primal in zip(derivatives[1:], self.derivatives[1:], strict=True):
+            product.addcmul_(dual, primal)
+        value.addcmul_(self.sine, product, value=-1.0)
+        # The forms have served: their memory takes s u_k*.
+        for k in range(len(self.terms)):
+            torch.mul(second[k], self.sine, out=self.forms[k])
+        derivatives.mul_(self.cosine)
+        for k, terms in enumerate(self.terms):
+            for term in terms:
+                self._add_form_adjoint(first, self.forms[k], term)
+
+    def _add_form_adjoint(self, first: Tensor, weight: Tensor, term: OperatorTerm) -> None:
+        """v_i* -= weight * dq/dv_i of one term."""
+        i, j, coefficient = term.first, term.second, term.coefficient
+        if not isinstance(coefficient, float):
+            weight = torch.mul(weight, coefficient, out=self.product)
+            coefficient = 1.0
+        if i == j:
+            first[i].addcmul_(weight, self.first[i], value=-2.0 * coefficient)
+        else:
+            first[i].addcmul_(weight, self.first[j], value=-coefficient)
+            first[j].addcmul_(weight, self.first[i], value=-coefficient)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sine network on all points, cut into chunks.
+
+    Attributes:
+        inputs: (S, N, n_in).
+        maps: effective weight and bias of each layer, the last one linear.
+        terms: products of first derivatives in each operator.
+        layout: order of the streams.
+    """
+
+    inputs: Tensor
+    maps: Sequence[AffineMap]
+    terms: Terms
+    layout: StreamLayout
+
+    @property
+    def width(self) -> int:
+        return self.maps[0][0].shape[0]
+
+    @property
+    def n_points(self) -> int:
+        return self.inputs.shape[1]
+
+    @property
+    def chunk(self) -> int:
+        return max(1, min(self.n_points, _chunk_points(self.layout, self.width, self.inputs)))
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """First point and end of every chunk."""
+        return [(a, min(a + self.chunk, self.n_points)) for a in range(0, self.n_points, self.chunk)]
+
+    def scratch(self, *, reverse: bool) -> _Scratch:
+        return _Scratch.allocate(self.inputs, self.layout, self.chunk, self.width, reverse=reverse)
+
+    def allocate_kept(self, n_points: int) -> list[Tensor]:
+        """Flat memory for c, s, v_i, v_k of every sine layer."""
+        return [self.inputs.new_empty((self.layout.size + 1) * n_points * self.width) for _ in self.maps[:-1]]
+
+    def rows(self, streams: Tensor, start: int, stop: int) -> Tensor:
+        """Rows (S * n, channels) of a chunk of (S, N, channels)."""
+        return streams[:, start:stop].reshape(-1, streams.shape[2])
+
+    def layers(self, kept: Sequence[Tensor], start: int, stop: int, scratch: _Scratch, *, keep: bool) -> list[_SineLayer]:
+        """The sine layers on a chunk; without `keep`, every chunk uses the same memory."""
+        terms = restrict_terms(self.terms, start, stop)
+        offset = start if keep else 0
+        step = (self.layout.size + 1) * self.width
+        window = slice(offset * step, (offset + stop - start) * step)
+        return [_SineLayer(memory[window], terms, self.layout, stop - start, self.width, scratch) for memory in kept]
+
+    def forward_chunk(self, layers: Sequence[_SineLayer], start: int, stop: int) -> Tensor:
+        """Run the sine layers of a chunk; returns the activations of the last one as rows in scratch
+        memory."""
+        z = self.rows(self.inputs, start, stop)
+        for layer, (weight, bias) in zip(layers, self.maps[:-1], strict=True):
+            torch.mm(z, weight.t(), out=layer.packed)
+            layer.evaluate(bias)
+            z = layer.rebuild()
+        return z
+
+    def forward(self, *, keep: bool, head: bool = True) -> tuple[Tensor, list[Tensor]]:
+        """Output streams (S, N, n_out), or those of the last sine layer without `head`, and what the adjoint
+        needs."""
+        size = self.layout.size
+        weight, bias = self.maps[-1]
+        output = self.inputs.new_empty(size, self.n_points, weight.shape[0] if head else self.width)
+        scratch = self.scratch(reverse=False)
+        kept = self.allocate_kept(self.n_points if keep else self.chunk)
+        for start, stop in self.ranges():
+            z = self.forward_chunk(self.layers(kept, start, stop, scratch, keep=keep), start, stop)
+            streams = (torch.mm(z, weight.t()) if head else z).view(size, stop - start, -1)
+            output[:, start:stop] = streams
+            if head:
+                output[0, start:stop] += bias
+        return output, kept
+
+    def backward(self, kept: Sequence[Tensor], cotangent: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
+        """Gradients with respect to the inputs and to every weight and bias.
+
+        Args:
+            kept: from `forward`.
+            cotangent: (S, N, n_out).
+            wanted: one flag for the inputs, then weight and bias of each layer.
+
+        Returns:
+            One gradient, or None, per flag.
+        """
+        gradients: list[Tensor | None] = [None] * len(wanted)
+        if wanted[0]:
+            gradients[0] = torch.empty_like(self.inputs)
+        for index, (weight, bias) in enumerate(self.maps):
+            if wanted[1 + 2 * index]:
+                gradients[1 + 2 * index] = _zeros_for_products(weight)
+            gradients[2 + 2 * index] = torch.zeros_like(bias) if wanted[2 + 2 * index] else None
+        # Below this layer nobody asks for a gradient.
+        lowest = 0 if wanted[0] else min(((i - 1) // 2 for i, flag in enumerate(wanted) if flag), default=len(self.maps))
+        scratch = self.scratch(reverse=True)
+        for start, stop in self.ranges():
+            layers = self.layers(kept, start, stop, scratch, keep=True)
+            self._backward_chunk(layers, cotangent, gradients, start, stop, lowest, scratch)
+        return [gradient if gradient is None else gradient.contiguous() for gradient in gradients]
+
+    def _backward_chunk(
+        self,
+        layers: Sequence[_SineLayer],
+        cotangent: Tensor,
+        gradients: list[Tensor | None],
+        start: int,
+        stop: int,
+        lowest: int,
+        scratch: _Scratch,
+    ) -> None:
+        n, size = stop - start, self.layout.size
+        dual = self.rows(cotangent, start, stop)
+        for index in range(len(self.maps) - 1, lowest - 1, -1):
+            z = layers[index - 1].rebuild() if index else self.rows(self.inputs, start, stop)
+            weight_gradient, bias_gradient = gradients[1 + 2 * index], gradients[2 + 2 * index]
+            if weight_gradient is not None:
+                _add_weight_gradient(weight_gradient, dual, z)
+            if bias_gradient is not None:
+                bias_gradient += dual[:n].sum(0)
+            if index > lowest:
+                dual = self._through_layer(layers[index - 1], dual, index, scratch)
+        if gradients[0] is not None:
+            gradients[0][:, start:stop] = torch.mm(dual, self.maps[0][0]).view(size, n, -1)
+
+    def _through_layer(self, layer: _SineLayer, dual: Tensor, index: int, scratch: _Scratch) -> Tensor:
+        """Carry the cotangent of a layer's pre-activation to that of the layer below; needs that layer's
+        `rebuild`."""
+        below = scratch.cotangents[index % 2][: layer.packed.numel()].view_as(layer.packed)
+        torch.mm(dual, self.maps[index][0], out=below)
+        layer.adjoint_(below.view(self.layout.size, -1, self.width))
+        return below
+
+
+class _SineStreams(torch.autograd.Function):
+    """Autograd node of the whole network; differentiable once."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        layout: StreamLayout,
+        contraction: Tensor | None,
+        inputs: Tensor,
+        *flat: Tensor,
+    ) -> Tensor:
+        sweep = _Sweep(inputs, _pairs(flat), operator_terms(contraction, layout, inputs), layout)
+        output, kept = sweep.forward(keep=True)
+        ctx.save_for_backward(inputs.new_empty(0) if contraction is None else contraction, inputs, *flat, *kept)
+        ctx.layout = layout  # type: ignore[attr-defined]
+        ctx.n_flat = len(flat)  # type: ignore[attr-defined]
+        return output
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise CompileError(
+                "the hand-written adjoint of the sine streams was differentiated with "
+                "`create_graph=True`; it is differentiable "
+                "once. Use `taped_streams` of the module for second derivatives with respect to parameters."
+            )
+        contraction, inputs, *rest = ctx.saved_tensors  # type: ignore[attr-defined]
+        layout: StreamLayout = ctx.layout  # type: ignore[attr-defined]
+        flat, kept = rest[: ctx.n_flat], rest[ctx.n_flat :]  # type: ignore[attr-defined]
+        sweep = _Sweep(inputs, _pairs(flat), operator_terms(contraction, layout, inputs), layout)
+        wanted = ctx.needs_input_grad[2:]  # type: ignore[attr-defined]
+        return (None, None, *sweep.backward(kept, cotangents[0], wanted))
+
+
+def _pairs(flat: Sequence[Tensor]) -> list[AffineMap]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def sine_streams(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout) -> Tensor:
+    """Streams through a sine network.
+
+    Args:
+        inputs: (S, N, n_in).
+        maps: effective weight and bias of each layer; every hidden layer has the same width, the last layer
+            is linear.
+        contraction: (K, G, G), (K, N, G, G), or None without operators.
+        layout: order of the streams.
+
+    Returns:
+        (S, N, n_out), differentiable once with respect to the inputs and the maps.
+
+    Raises:
+        CompileError: coefficients of an operator that require a gradient, which this adjoint does not give.
+    """
+    if contraction is not None and contraction.requires_grad:
+        raise CompileError(
+            "`contraction` requires a gradient, which the hand-written adjoint of the sine streams does "
+            "not give; detach it, or use "
+            "`taped_streams` of the module."
+        )
+    flat = [tensor for pair in maps for tensor in pair]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (inputs, *flat)):
+        node = _SineStreams.apply(layout, contraction, inputs, *flat)  # type: ignore[no-untyped-call]
+        output: Tensor = node
+        return output
+    return _Sweep(inputs, maps, operator_terms(contraction, layout, inputs), layout).forward(keep=False)[0]
+
+
+@torch.no_grad()
+def sine_features(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout) -> Tensor:
+    """Streams (S, N, width) of the last sine layer, without autograd history; arguments as in
+    `sine_streams`."""
+    return _Sweep(inputs, maps, operator_terms(contraction, layout, inputs), layout).forward(keep=False, head=False)[0]
+
+
+@torch.no_grad()
+def sine_layer_factors(
+    inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout, seeds: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """Input streams of every layer and the adjoints of its pre-activation, one reverse sweep per row of
+    `seeds`.
+
+    Args:
+        inputs: (S, N, n_in).
+        maps: effective weight and bias of each layer.
+        contraction: operator matrices.
+        layout: order of the streams.
+        seeds: (R, S, N, n_out).
+
+    Returns:
+        For each layer (S, N, width_in) and (R, S, N, width_out).
+    """
+    sweep = _Sweep(inputs, maps, operator_terms(contraction, layout, inputs), layout)
+    n_seeds, size, n_points = seeds.shape[0], layout.size, inputs.shape[1]
+    activations = [inputs] + [inputs.new_empty(size, n_points, sweep.width) for _ in maps[1:]]
+    adjoints = [inputs.new_empty(n_seeds, size, n_points, sweep.width) for _ in maps[1:]] + [seeds]
+    scratch = sweep.scratch(reverse=True)
+    kept = sweep.allocate_kept(sweep.chunk)
+    for start, stop in sweep.ranges():
+        layers = sweep.layers(kept, start, stop, scratch, keep=False)
+        sweep.forward_chunk(layers, start, stop)
+        for layer, activation in zip(layers, activations[1:], strict=True):
+            activation[:, start:stop] = layer.rebuild().view(size, stop - start, -1)
+        for r in range(n_seeds):
+            dual = sweep.rows(seeds[r], start, stop)
+            for index in range(len(maps) - 1, 0, -1):
+                # The adjoint consumes the quadratic forms that `rebuild` leaves.
+                layers[index - 1].rebuild()
+                dual = sweep._through_layer(layers[index - 1], dual, index, scratch)
+                adjoints[index - 1][r, :, start:stop] = dual.view(size, stop - start, -1)
+    return list(zip(activations, adjoints, strict=True))
