@@ -1,0 +1,1 @@
+"""Methods that fit a network to a compiled problem."""

@@ -1,0 +1,165 @@
+"""Gauss-Newton for trained networks: damped by a gain ratio, the last layer eliminated where the problem is linear in it.
+
+At each step (J^T J + mu D^2) delta = -J^T r with D the column norms, or the dual form delta = -D^-2 J^T (J D^-2 J^T + mu)^-1 r when there are more
+parameters than residuals. For affine problems the last layer is solved exactly after every step and its columns are projected out of J (variable
+projection in Kaufman's form).
+
+Reference: Golub and Pereyra 1973; Kaufman 1975; Nielsen 1999 for the damping.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import ProblemError
+from pinnsiren.networks.jacobian import last_layer_columns
+from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
+from pinnsiren.training.network_run import NetworkRun
+from pinnsiren.training.network_start import shift_parameters, solve_damped
+
+SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
+FIRST_DAMPING = 1e-2
+
+
+@dataclass(frozen=True)
+class GaussNewton(AbstractMethod):
+    """Settings of Gauss-Newton.
+
+    Attributes:
+        points: collocation points of an equation; None takes `rows_per_parameter`.
+        rows_per_parameter: real rows per parameter when `points` is None: below three, small networks fit the points and not the equation.
+        eliminate: solve the last layer exactly where the problem is linear in it.
+        maximum_steps: most steps.
+    """
+
+    points: int | None = None
+    rows_per_parameter: float = 3.5
+    eliminate: bool = True
+    maximum_steps: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("points", "rows_per_parameter", "maximum_steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ProblemError(f"GaussNewton was given {name}={value}; expected a positive number")
+
+    @property
+    def trains_network(self) -> bool:
+        """Gauss-Newton trains a network."""
+        return True
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits every problem whose derivatives the streams carry."""
+        if not compiled.streams.supported:
+            return Suitability(False, "derivatives above second order have no stream plan", np.inf)
+        reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
+        return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "GaussNewtonRun":
+        """Build the network and draw the points."""
+        return GaussNewtonRun(self, compiled, settings)
+
+
+class GaussNewtonRun(NetworkRun):
+    """Gauss-Newton steps on fixed points."""
+
+    method: GaussNewton
+
+    def __init__(self, method: GaussNewton, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(method, compiled, settings, method.points, method.rows_per_parameter)
+        affine = all(program.is_affine for program in compiled.programs)
+        self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule)
+        self.damping, self.growth = FIRST_DAMPING, 2.0
+
+    def advance(self) -> float:
+        """Take one accepted step (or give up after the damping has grown to its limit); return half the sum of squares."""
+        rows, jacobian = self.problem.jacobian(self.module, self.training, self.unknowns)
+        loss = 0.5 * float(rows.pow(2).sum())
+        projected, moving = self._project(jacobian)
+        start, scalars = self.parameters(), self.unknowns.clone()
+        system = _DampedSystem(projected, rows)
+        while self.damping < LARGEST_DAMPING:
+            step, predicted = system.step(self.damping)
+            self._move(start, scalars, step, moving)
+            trial = self._settle()
+            gain = (loss - trial) / max(predicted, 1e-300)
+            if np.isfinite(trial) and gain > 0:
+                self.damping = max(self.damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), SMALLEST_DAMPING)
+                self.growth = 2.0
+                return trial
+            self.damping *= self.growth
+            self.growth *= 2.0
+        self.set_parameters(start)
+        self.unknowns = scalars
+        self.stuck = True
+        return loss
+
+    def _project(self, jacobian: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Remove the range of the last layer's columns from the others; return what moves and its column indices."""
+        indices = torch.arange(jacobian.shape[1], device=jacobian.device)
+        if not self.eliminate:
+            return jacobian, indices
+        last = last_layer_columns(self.module)
+        keep = (indices < last.start) | (indices >= last.stop)
+        columns = jacobian[:, last]
+        scaled = columns / torch.linalg.vector_norm(columns, dim=0).clamp_min(1e-300)
+        basis = torch.linalg.qr(scaled, mode="reduced").Q
+        moving = jacobian[:, keep]
+        return moving - basis @ (basis.T @ moving), indices[keep]
+
+    def _move(self, start: torch.Tensor, scalars: torch.Tensor, step: torch.Tensor, moving: torch.Tensor) -> None:
+        full = torch.zeros(len(start) + len(scalars), dtype=start.dtype, device=start.device)
+        full[moving] = step
+        self.set_parameters(start + full[: len(start)])
+        self.unknowns = self.clip(scalars + full[len(start) :])
+
+    def _settle(self) -> float:
+        """Solve the last layer exactly where it is eliminated; return half the sum of squares."""
+        if self.eliminate:
+            columns = last_layer_columns(self.module)
+            rows, jacobian = self.problem.jacobian_columns(self.module, self.training, self.unknowns)
+            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
+        rows = self.problem.all_rows(self.module, self.training, self.unknowns)
+        return 0.5 * float(rows.pow(2).sum())
+
+    def method_state(self) -> StateTree:
+        """Return the damping."""
+        return {"damping": self.damping, "growth": self.growth}
+
+    def restore_method(self, state: StateTree) -> None:
+        """Set the damping."""
+        self.damping, self.growth = float(state["damping"]), float(state["growth"])
+
+
+class _DampedSystem:
+    """The normal equations, primal or dual, factorised anew for each damping."""
+
+    def __init__(self, jacobian: torch.Tensor, rows: torch.Tensor) -> None:
+        self.norms = torch.linalg.vector_norm(jacobian, dim=0).clamp_min(1e-300)
+        self.matrix = jacobian / self.norms
+        self.rows = rows
+        self.dual = jacobian.shape[1] > jacobian.shape[0]
+        self.gram = self.matrix @ self.matrix.T if self.dual else self.matrix.T @ self.matrix
+        self.gradient = self.matrix.T @ rows
+
+    def step(self, damping: float) -> tuple[torch.Tensor, float]:
+        """Return the step and the decrease that the linear model predicts."""
+        shifted = self.gram + damping * torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if int(failed):
+            return torch.zeros_like(self.norms), 1.0
+        if self.dual:
+            scaled = -(self.matrix.T @ torch.cholesky_solve(self.rows[:, None], factor)[:, 0])
+        else:
+            scaled = -torch.cholesky_solve(self.gradient[:, None], factor)[:, 0]
+            # One step of refinement on the true residual recovers the digits that squaring the condition number costs.
+            rest = self.rows + self.matrix @ scaled
+            correction = self.matrix.T @ rest + damping * scaled
+            scaled = scaled - torch.cholesky_solve(correction[:, None], factor)[:, 0]
+        model = self.rows + self.matrix @ scaled
+        predicted = 0.5 * float(self.rows.pow(2).sum() - model.pow(2).sum())
+        return scaled / self.norms, predicted
+

@@ -1,0 +1,255 @@
+"""First-order and quasi-Newton methods for trained networks: `LBFGS` and `Adam`, both by torch's own optimizers.
+
+For affine problems `LBFGS` eliminates the last layer: every evaluation first sets it to its least-squares optimum, so that the optimizer sees the
+reduced functional of the hidden layers, whose gradient is the partial gradient at the optimum (Golub and Pereyra 1973).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import ProblemError
+from pinnsiren.networks.jacobian import last_layer_columns
+from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
+from pinnsiren.training.network_run import NetworkRun
+from pinnsiren.training.network_start import shift_parameters, solve_damped
+
+CURVATURE_TOLERANCE = 1e-300  # let the line search, not absolute tolerances on tiny losses, decide when to stop
+FIRST_LOSS = 1e10  # the loss is scaled to start here: torch drops curvature pairs with y.s below the absolute number 1e-10
+
+
+def _suits(compiled: CompiledProblem, reason: str, cost: float) -> Suitability:
+    if not compiled.streams.supported:
+        return Suitability(False, "derivatives above second order have no stream plan", np.inf)
+    return Suitability(True, reason, cost)
+
+
+@dataclass(frozen=True)
+class LBFGS(AbstractMethod):
+    """Settings of L-BFGS with strong Wolfe line search on fixed points.
+
+    Attributes:
+        points: collocation points of an equation; None takes `rows_per_parameter`.
+        rows_per_parameter: real rows per parameter when `points` is None.
+        history: pairs that the quasi-Newton matrix remembers.
+        iterations: iterations per reported step.
+        eliminate: solve the last layer exactly at every evaluation where the problem is linear in it.
+        maximum_steps: most reported steps.
+    """
+
+    points: int | None = None
+    rows_per_parameter: float = 2.0
+    history: int = 50
+    iterations: int = 10
+    eliminate: bool = True
+    maximum_steps: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "points", "rows_per_parameter", "history", "iterations", "maximum_steps")
+
+    @property
+    def trains_network(self) -> bool:
+        """L-BFGS trains a network."""
+        return True
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits every problem whose derivatives the streams carry; best where the last layer can be eliminated."""
+        if compiled.structure.in_fields == "nonlinear":
+            return _suits(compiled, "quasi-Newton steps on all layers", 2.5)
+        return _suits(compiled, "quasi-Newton steps on the hidden layers, the last solved exactly at every evaluation", 1.5)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "LBFGSRun":
+        """Build the network and draw the points."""
+        return LBFGSRun(self, compiled, settings)
+
+
+@dataclass(frozen=True)
+class Adam(AbstractMethod):
+    """Settings of Adam; every reported step draws fresh points.
+
+    Attributes:
+        points: collocation points of an equation.
+        learning_rate: of Adam.
+        iterations: iterations per reported step, all on the points of that step.
+        maximum_steps: most reported steps.
+    """
+
+    points: int = 2000
+    learning_rate: float = 1e-3
+    iterations: int = 50
+    maximum_steps: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "points", "learning_rate", "iterations", "maximum_steps")
+
+    @property
+    def trains_network(self) -> bool:
+        """Adam trains a network."""
+        return True
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits every problem, slowly."""
+        return _suits(compiled, "first-order steps; slow on differential equations, useful as a warm-up", 9.0)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "AdamRun":
+        """Build the network."""
+        return AdamRun(self, compiled, settings)
+
+
+def _check_positive(record: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if value is not None and not value > 0:
+            raise ProblemError(f"{type(record).__name__} was given {name}={value}; expected a positive number")
+
+
+class LBFGSRun(NetworkRun):
+    """L-BFGS on the reduced functional."""
+
+    method: LBFGS
+
+    def __init__(self, method: LBFGS, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(method, compiled, settings, method.points, method.rows_per_parameter)
+        affine = all(program.is_affine for program in compiled.programs)
+        self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule)
+        self.scalars = torch.nn.Parameter(self.unknowns.clone())
+        trained = list(self.module.parameters())
+        if self.eliminate:
+            # Weight and bias of the last layer come last in the parameter vector.
+            trained = trained[:-2]
+        if len(self.unknowns):
+            trained = [*trained, self.scalars]
+        self.trained = trained
+        self.scale = 1.0
+        self._new_optimizer()
+
+    def _new_optimizer(self) -> None:
+        self.optimizer = torch.optim.LBFGS(
+            self.trained,
+            lr=1.0,
+            max_iter=self.method.iterations,
+            history_size=self.method.history,
+            tolerance_grad=CURVATURE_TOLERANCE,
+            tolerance_change=CURVATURE_TOLERANCE,
+            line_search_fn="strong_wolfe",
+        )
+
+    def _closure(self) -> torch.Tensor:
+        scalars = self.scalars
+        if self.eliminate:
+            columns = last_layer_columns(self.module)
+            rows, jacobian = self.problem.jacobian_columns(self.module, self.training, scalars.detach())
+            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
+        self.module.zero_grad()
+        self.optimizer.zero_grad()
+        loss = self.scale * self.problem.loss(self.module, self.training, scalars)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def advance(self) -> float:
+        """Run a few iterations; return the loss."""
+        if self.scale == 1.0:
+            self.scale = FIRST_LOSS / max(float(self._closure()), 1e-300)
+        before = [parameter.detach().clone() for parameter in self.trained]
+        self.optimizer.step(self._closure)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self.scalars.copy_(self.clip(self.scalars.detach().clone()))
+        self.unknowns = self.scalars.detach().clone()
+        loss = float(self._closure()) / self.scale
+        if all(torch.equal(a, b) for a, b in zip(before, self.trained, strict=True)):
+            self.idle += 1
+            # A line search that fails once may only need a fresh start without its memory.
+            self.stuck = self.idle > 1
+            self._new_optimizer()
+        else:
+            self.idle = 0
+        return loss
+
+    idle = 0
+
+    def method_state(self) -> StateTree:
+        """Return the memory of the quasi-Newton matrix."""
+        return {"optimizer": _lbfgs_state(self.optimizer), "idle": self.idle, "scale": self.scale}
+
+    def restore_method(self, state: StateTree) -> None:
+        """Restore the memory."""
+        with torch.no_grad():
+            self.scalars.copy_(self.unknowns)
+        self.idle, self.scale = int(state["idle"]), float(state["scale"])
+        _restore_lbfgs(self.optimizer, state["optimizer"], self.trained[0])
+
+
+def _lbfgs_state(optimizer: torch.optim.LBFGS) -> StateTree:
+    inner = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    tree: StateTree = {"empty": not inner}
+    for name, value in inner.items():
+        if isinstance(value, torch.Tensor):
+            tree[f"tensor_{name}"] = value.detach().cpu().numpy()
+        elif isinstance(value, list):
+            if name != "al":
+                tree[f"list_{name}"] = torch.stack([torch.as_tensor(v) for v in value]).cpu().numpy() if value else np.zeros(0)
+        elif value is not None:
+            tree[f"number_{name}"] = float(value)
+    return tree
+
+
+def _restore_lbfgs(optimizer: torch.optim.LBFGS, tree: StateTree, like: torch.Tensor) -> None:
+    inner = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    for key, value in tree.items():
+        kind, _, name = key.partition("_")
+        if kind == "tensor":
+            inner[name] = torch.as_tensor(np.asarray(value)).to(like)
+        elif kind == "list":
+            inner[name] = [torch.as_tensor(np.asarray(v)).to(like) for v in value]
+        elif kind == "number":
+            inner[name] = int(value) if name in ("func_evals", "n_iter") else float(value)
+
+
+class AdamRun(NetworkRun):
+    """Adam on points drawn anew for every reported step."""
+
+    method: Adam
+
+    def __init__(self, method: Adam, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(method, compiled, settings, method.points, 1.0)
+        self.scalars = torch.nn.Parameter(self.unknowns.clone())
+        trained = [*self.module.parameters(), *([self.scalars] if len(self.unknowns) else [])]
+        self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate)
+
+    def advance(self) -> float:
+        """Run some iterations on fresh points; return the loss."""
+        seed = 1_000_003 * self.settings.seed + 97 * (self.steps + 1)
+        points = self.problem.prepare(self.n_points, seed)
+        loss = torch.zeros(())
+        for _ in range(self.method.iterations):
+            self.optimizer.zero_grad()
+            loss = self.problem.loss(self.module, points, self.scalars)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        with torch.no_grad():
+            self.scalars.copy_(self.clip(self.scalars.detach().clone()))
+        self.unknowns = self.scalars.detach().clone()
+        return float(loss)
+
+    def method_state(self) -> StateTree:
+        """Return the moments."""
+        tree: StateTree = {}
+        for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
+            for name, value in self.optimizer.state[parameter].items():
+                tree[f"{index}_{name}"] = torch.as_tensor(value).cpu().numpy()
+        return tree
+
+    def restore_method(self, state: StateTree) -> None:
+        """Restore the moments."""
+        with torch.no_grad():
+            self.scalars.copy_(self.unknowns)
+        parameters = self.optimizer.param_groups[0]["params"]
+        for key, value in state.items():
+            index, _, name = key.partition("_")
+            parameter = parameters[int(index)]
+            target = torch.as_tensor(np.asarray(value))
+            self.optimizer.state[parameter][name] = target.float() if name == "step" else target.to(parameter)

@@ -1,0 +1,121 @@
+"""What every method has in common: a frozen record of settings, a run that advances step by step, a fitted model.
+
+The loop that drives a run, watches the clock and writes checkpoints lives once, in `loop`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.ir import MultiIndex
+
+StateTree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """Whether a method fits a problem, why, and a cost for ranking (lower is better)."""
+
+    ok: bool
+    reason: str
+    cost: float
+
+
+class FittedModel(Protocol):
+    """The unknown part of the fields after a run; NumPy in, NumPy out."""
+
+    def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
+        """Return a derivative of a field's unknown part, (n_points, n_shots)."""
+
+    @property
+    def unknowns(self) -> tuple[complex, ...]:
+        """Values of the unknown scalars, in the order of the problem."""
+
+    def state(self) -> StateTree:
+        """Return what storage has to keep: nested dictionaries of arrays, numbers and texts."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is given besides the problem.
+
+    Attributes:
+        seed: of every random choice.
+        tolerance: wanted relative error.
+        refine_while_cheap: go on below the tolerance while a further step costs little of the budget.
+        seconds: budget.
+        device: torch device name.
+        precision: `"float64"` or `"float32"`.
+        network: record of a network for trained methods, or None.
+    """
+
+    seed: int
+    tolerance: float
+    refine_while_cheap: bool
+    seconds: float
+    device: str
+    precision: str
+    network: Any
+
+
+class AbstractRun(ABC):
+    """A run in progress: state, one step at a time."""
+
+    @abstractmethod
+    def step(self) -> dict[str, float]:
+        """Advance and return the numbers of the step for the history; must hold `"fresh_residual"`."""
+
+    @abstractmethod
+    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
+        """Return (status code, text) when the run is over by itself, given the seconds used so far."""
+
+    @abstractmethod
+    def predicted_seconds(self) -> float:
+        """Return the expected cost of the next step."""
+
+    @abstractmethod
+    def state(self) -> StateTree:
+        """Return everything that is needed to continue as if the run had not been stopped."""
+
+    @abstractmethod
+    def restore(self, state: StateTree) -> None:
+        """Continue from a state."""
+
+    @abstractmethod
+    def model(self) -> FittedModel:
+        """Return the best model so far."""
+
+    @property
+    def resolved_network(self) -> Any:
+        """The network record with its frequencies filled in, or None for methods without a network."""
+        return None
+
+    @abstractmethod
+    def error_estimate(self) -> float:
+        """Return the estimated relative L2 error of the model inside the declared domain."""
+
+
+class AbstractMethod(ABC):
+    """Frozen record of settings of a method."""
+
+    @abstractmethod
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Say whether the method fits a compiled problem."""
+
+    @abstractmethod
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> AbstractRun:
+        """Begin a run."""
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether the method trains a network, and so takes a network record."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """Name for reports."""
+        return type(self).__name__

@@ -1,0 +1,89 @@
+"""Start of a trained run: frequencies from the declared wavenumber and sizes, confirmed by residuals at fresh points.
+
+Input: a network record and a problem. Output: the record with its frequencies filled in, and the built module.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pinnsiren.networks.jacobian import last_layer_columns
+from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.method import RunSettings
+from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
+
+FACTORS = (1.0,)
+SMALLEST_FREQUENCY = 3.0  # a half wave and a little more over the scaled box
+EXTRA_FREQUENCY = 3.0  # of inputs that charts add, which vary once
+
+
+def suggested_frequency(problem: NetworkProblem) -> float:
+    """Return the frequency of the first layer at which the fastest sines have the declared wavenumber.
+
+    First-layer weights are uniform in omega_0 / n_in times [-1, 1] per input, so omega_0 = n_in * wavenumber reaches it along each axis.
+    """
+    scales = problem.compiled.scales
+    wavenumber = max(scales.wavenumber * float(np.max(scales.half_lengths)), SMALLEST_FREQUENCY)
+    return problem.n_inputs * wavenumber
+
+
+def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Sequence[PreparedResidual]) -> tuple[Any, Any]:
+    """Fill in the frequencies and build the module.
+
+    Returns:
+        (resolved record, module).
+    """
+    record = settings.network
+    options: dict[str, Any] = {"seed": settings.seed, "dtype": problem.dtype, "device": problem.device}
+    dimension = len(problem.compiled.ir.coordinates)
+    best: tuple[float, Any, Any] | None = None
+    for factor in FACTORS:
+        frequency = factor * suggested_frequency(problem)
+        extra = (EXTRA_FREQUENCY * problem.n_inputs,) * (problem.n_inputs - dimension)
+        resolved = record.with_frequencies((*(frequency,) * dimension, *extra))
+        module = resolved.build(problem.n_inputs, problem.n_outputs, **options)
+        if resolved == record or not isinstance(module, LayeredModule):
+            return resolved, module
+        residual = solve_last_layer(problem, module, residuals)
+        if best is None or residual < best[0]:
+            best = (residual, resolved, module)
+    assert best is not None
+    return best[1], best[2]
+
+
+def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> float:
+    """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear); return the norm of the rows."""
+    unknowns = torch.tensor([complex(u).real for u in problem.initial_unknowns()], dtype=problem.dtype, device=problem.device)
+    columns = last_layer_columns(module)
+    rows, jacobian = problem.jacobian(module, residuals, unknowns)
+    step = solve_damped(jacobian[:, columns], rows, 0.0)
+    shift_parameters(module, columns, -step)
+    return float(problem.all_rows(module, residuals, unknowns).norm())
+
+
+def solve_damped(matrix: torch.Tensor, right: torch.Tensor, damping: float) -> torch.Tensor:
+    """Solve min |A x - b|^2 + damping |D x|^2, D the column norms, by the normal equations of the scaled matrix with one refinement."""
+    norms = torch.linalg.vector_norm(matrix, dim=0).clamp_min(1e-300)
+    scaled = matrix / norms
+    n = matrix.shape[1]
+    ridge = max(float(damping), 1e-13 if matrix.dtype == torch.float64 else 1e-5)
+    factor, failed = torch.linalg.cholesky_ex(scaled.T @ scaled + ridge * torch.eye(n, dtype=matrix.dtype, device=matrix.device))
+    if int(failed):
+        stacked = torch.cat([scaled, ridge**0.5 * torch.eye(n, dtype=matrix.dtype, device=matrix.device)])
+        padded = torch.cat([right, torch.zeros(n, dtype=right.dtype, device=right.device)])
+        direct: torch.Tensor = torch.linalg.lstsq(stacked, padded[:, None], driver="gels").solution[:, 0] / norms
+        return direct
+    solution = torch.cholesky_solve((scaled.T @ right)[:, None], factor)
+    # Refinement on the true residual recovers the digits that squaring the condition number costs.
+    rest = right[:, None] - scaled @ solution
+    refined: torch.Tensor = solution + torch.cholesky_solve(scaled.T @ rest - damping * solution, factor)
+    return refined[:, 0] / norms
+
+
+def shift_parameters(module: Any, columns: slice, step: torch.Tensor) -> None:
+    """Add a step to a slice of the parameter vector."""
+    vector = torch.nn.utils.parameters_to_vector(module.parameters()).detach().clone()
+    vector[columns] += step
+    torch.nn.utils.vector_to_parameters(vector, module.parameters())

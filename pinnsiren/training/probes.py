@@ -1,0 +1,26 @@
+"""Probe points: fixed points of the declared domain, outside the source cores, on which errors and amplitudes are measured."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+
+N_PROBES = 2000
+PROBE_SEED = 20_011  # far from the seeds of collocation points
+
+
+def probe_points(compiled: CompiledProblem) -> NDArray[np.float64]:
+    """Return points (n, n_coordinates) of the declared domain outside the cores of narrow sources."""
+    points = compiled.original.domain.sample_interior(N_PROBES, PROBE_SEED)
+    keep = np.ones(len(points), dtype=bool)
+    for centre, radius in source_cores(compiled):
+        keep &= np.linalg.norm(points - np.array(centre), axis=1) > radius
+    return points[keep]
+
+
+def source_cores(compiled: CompiledProblem) -> tuple[tuple[tuple[float, ...], float], ...]:
+    """Return (centre, six standard deviations) of the sources that are narrow against the declared domain."""
+    cores = [core for addition in compiled.rewritten.additions for core in addition.core]
+    size = compiled.original.domain.size
+    cores += [(centre, 6 * deviation) for centre, deviation in compiled.scales.sources if 6 * deviation < 0.2 * size]
+    return tuple(dict.fromkeys(cores))

@@ -1,0 +1,126 @@
+"""Collocation points: where residuals are asked to vanish.
+
+Input: a compiled problem, a number of points, a seed. Output: `PointSet` per residual. Low-discrepancy points in the computational domain, more of
+them where charts focus, on boundary parts, on interfaces (both sides), and the declared observation points.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import TrainingError
+from pinnsiren.ir import Residual
+from pinnsiren.language.domains import AbstractDomain
+from pinnsiren.language.domains.base import sobol
+from pinnsiren.language.numeric import evaluator
+
+Array = NDArray[np.float64]
+DENSITY_EXPONENT = 1.0  # sums become integrals; smaller values give crowded regions more than their share
+FACE_DENSITY = 2.0  # points per face in units of n_interior^((d-1)/d)
+INTERFACE_OFFSET = 1e-9  # of the domain's size: distance of the two sides from the interface
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """Points of one residual.
+
+    Attributes:
+        points: (n_points, n_coordinates), physical units.
+        normals: outward normals on boundary parts, else None.
+        other_side: for interfaces, the points on the other side, else None.
+        values: (n_points, n_shots) measured values, else None.
+        weights: (n_points,) relative weights.
+        shot: index of the shot that the points belong to, None when they serve all.
+    """
+
+    points: Array
+    normals: Array | None = None
+    other_side: Array | None = None
+    values: NDArray[Any] | None = None
+    weights: Array | None = None
+
+
+def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: int, seed: int) -> PointSet:
+    """Draw the points of a residual; `n_interior` is the number an equation gets."""
+    domain, dimension = compiled.ir.domain, len(compiled.ir.coordinates)
+    on_faces = max(2, int(FACE_DENSITY * n_interior ** ((dimension - 1) / dimension)))
+    region = residual.region
+    if residual.level_set is not None:
+        here, there = _interface_points(compiled, residual.level_set, on_faces, seed)
+        return PointSet(here, other_side=there)
+    if region.kind == "part":
+        assert region.part is not None
+        points, normals = domain.sample_boundary(region.part, on_faces, seed)
+        return PointSet(points, normals)
+    if region.kind == "points":
+        return _observed(residual)
+    assert region.domain is not None
+    if residual.kind == "equation":
+        return _interior_points(compiled, domain, n_interior, seed)
+    return PointSet(region.domain.sample_interior(n_interior, seed))
+
+
+def _observed(residual: Residual) -> PointSet:
+    points = residual.region.points
+    assert points is not None
+    if points.ndim == 3:
+        raise TrainingError(
+            f"{residual.label}: points that differ from shot to shot are not supported by the methods of this version; "
+            "give one set of points (n, n_coordinates) and values (shots, n)"
+        )
+    values = None
+    if residual.values is not None:
+        values = np.atleast_2d(residual.values).T
+    return PointSet(points, values=values, weights=residual.weights)
+
+
+def _interior_points(compiled: CompiledProblem, domain: AbstractDomain, n_points: int, seed: int) -> PointSet:
+    """Spread points over the domain and over the boxes where charts focus, in proportion to the features that live there.
+
+    Weights turn sums over the points towards integrals: weight = (mean density / density)^DENSITY_EXPONENT.
+    """
+    shares: dict[Any, float] = {}
+    for chart in compiled.charts:
+        shares[chart.focus] = shares.get(chart.focus, 0.0) + chart.share
+    total = sum(shares.values()) or 1.0
+    counts = {box: int(n_points * share / total) for box, share in shares.items() if box is not None}
+    n_even = n_points - sum(counts.values())
+    pieces = [domain.sample_interior(n_even, seed)]
+    limits = np.array([domain.bounds[symbol] for symbol in domain.coordinates])
+    boxes = []
+    for index, (focus, count) in enumerate(counts.items()):
+        box = np.array(focus)
+        low, high = np.maximum(box[:, 0], limits[:, 0]), np.minimum(box[:, 1], limits[:, 1])
+        drawn = low + (high - low) * sobol(len(low), count, seed + 17 * (index + 1))
+        pieces.append(drawn[domain.contains(drawn)])
+        boxes.append((low, high, count / float(np.prod(high - low))))
+    points = np.concatenate(pieces)
+    density = np.full(len(points), n_even / domain.measure)
+    for low, high, dense in boxes:
+        density += dense * np.all((points >= low) & (points <= high), axis=1)
+    weights = (len(points) / domain.measure / density) ** DENSITY_EXPONENT
+    return PointSet(points, weights=weights / np.mean(weights))
+
+
+def _interface_points(compiled: CompiledProblem, surface: Any, n_points: int, seed: int) -> tuple[Array, Array]:
+    """Project points onto the zero set along the gradient and step off to both sides."""
+    symbols = compiled.ir.coordinates
+    domain = compiled.original.domain
+    evaluate = evaluator([surface.function, *[sp.diff(surface.function, symbol) for symbol in symbols]], symbols)
+    siblings = evaluator(surface.siblings, symbols) if surface.siblings else None
+    points = domain.sample_interior(16 * n_points, seed)
+    gradient = np.zeros_like(points)
+    for _ in range(20):
+        value, *slopes = (np.real(array) for array in evaluate(points))
+        gradient = np.stack(slopes, axis=1)
+        points = points - (value / np.maximum(np.sum(gradient**2, axis=1), 1e-30))[:, None] * gradient
+    keep = domain.contains(points) & np.all(np.isfinite(points), axis=1) & (np.abs(evaluate(points)[0]) < 1e-9 * domain.size)
+    if siblings is not None:
+        keep &= np.all([np.real(values) > 0 for values in siblings(np.nan_to_num(points))], axis=0)
+    points, gradient = points[keep][:n_points], gradient[keep][:n_points]
+    step = INTERFACE_OFFSET * domain.size * gradient / np.linalg.norm(gradient, axis=1, keepdims=True)
+    return points + step, points - step
