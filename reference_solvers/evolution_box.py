@@ -1,0 +1,380 @@
+"""Reference solver for one linear evolution equation on a box: waves and diffusion, method of lines.
+
+    alpha u_tt + beta u_t + L u = f(x, t),     L of second order in space, coefficients independent of time
+
+in 1-D and 2-D with Dirichlet, Neumann and Robin walls. In space, differences of order 4 with one-sided closures: they keep the spectrum of the
+wave operator real at both kinds of wall (checked in the tests; closures of order 6 do not, and grow). In time, for waves, the explicit
+Runge-Kutta method of order 8 with step control; for diffusion, Radau of order 5.
+
+Free space (a layer, or a face without condition) is exact: the grid is extended so far that nothing returns in the time declared.
+
+The error estimate is the difference of the two finest grids divided by r^p - 1, p = 2 (1 where a coefficient jumps).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+import scipy.sparse.linalg as sparse_linalg
+import sympy as sp
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+from pinnsiren.errors import ReferenceSolverError
+from pinnsiren.language import Box, InitialCondition, Problem, SpaceTime, select_shot
+from pinnsiren.language.symbols import declaration_of
+
+from .assembly import FaceRow, Grid, boundary_rows, boundary_scale, node_values, operator_matrix
+from .coefficients import FluxTerm, LinearForm, linear_form
+from .declaration import BoxConditions, box_conditions
+from .evaluation import evaluator, may_jump
+from .layer import Axis
+from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
+
+Array = NDArray[Any]
+
+ORDER = 4
+REFINEMENT = 1.4
+# Points in space and time together that take about 20 s on one core.
+MOST_POINTS = {1: 3_000_000, 2: 24_000_000}
+FIRST_CELLS = 48
+# Far below the error in space.
+_TIME_TOLERANCE = 1e-7
+# Stored instants per time that a wave needs to cross a cell: 2/3.
+_CELLS_PER_INSTANT = 1.5
+_COMPARED_INSTANTS = 7
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Spatial form, time coefficients and data."""
+
+    problem: Problem
+    space: LinearForm
+    time: Any
+    span: tuple[float, float]
+    alpha: Any
+    beta: Any
+    conditions: BoxConditions
+    initial: tuple[Any, Any]
+    speed: float
+    jumps: bool
+
+    @property
+    def coordinates(self) -> tuple[Any, ...]:
+        """Of the field, time included, in its order."""
+        return tuple(self.problem.fields[0].args)
+
+    @property
+    def is_wave(self) -> bool:
+        """Second order in time."""
+        return bool(self.alpha != 0)
+
+
+class EvolutionBoxSolver(AbstractReferenceSolver):
+    """Method of lines for linear waves and diffusion.
+
+    Args:
+        tolerance: relative L2 error estimate at which the refinement stops.
+        cells: cells of the longest side on the finest grid, instead of the ladder; for convergence studies.
+    """
+
+    name = "evolution_box"
+    order = ORDER
+
+    def __init__(self, *, tolerance: float = 1e-4, cells: int | None = None) -> None:
+        self._tolerance, self._cells = tolerance, cells
+
+    def supports(self, problem: Problem) -> Support:
+        """Whether the problem is one linear evolution equation on a box."""
+        try:
+            reading = _read(problem)
+        except ReferenceSolverError as error:
+            return Support(False, str(error))
+        kind = "wave" if reading.is_wave else "diffusion"
+        return Support(True, f"one linear {kind} equation on a box, {len(reading.space.coordinates)}-D")
+
+    def solve(self, problem: Problem) -> GridSolution:
+        """Integrate on a ladder of grids until the error estimate meets the tolerance or the budget is spent.
+
+        Raises:
+            ReferenceSolverError: not supported, or the integration blew up.
+        """
+        start = time.perf_counter()
+        reading = _read(problem)
+        longest = max(high - low for low, high in reading.conditions.bounds)
+        cells = float(FIRST_CELLS if self._cells is None else self._cells / REFINEMENT)
+        coarse, size = _integrate(reading, longest / cells)
+        estimate = np.inf
+        while True:
+            cells *= REFINEMENT
+            fine, size = _integrate(reading, longest / cells)
+            estimate = _error_estimate(coarse, fine, reading)
+            cost = np.prod([len(axis) for axis in fine.axes]) * REFINEMENT ** len(fine.axes)
+            if self._cells is not None or estimate <= self._tolerance or cost > MOST_POINTS[len(fine.axes) - 1]:
+                break
+            coarse = fine
+        notes = [f"{len(axis)} points along {symbol}" for symbol, axis in zip(reading.coordinates, fine.axes, strict=True)]
+        if reading.conditions.layers or reading.conditions.free:
+            notes.append("free space: grid extended, nothing returns in the time declared")
+        return GridSolution(
+            problem=problem.name,
+            coordinates=reading.coordinates,
+            axes=dict(zip(reading.coordinates, fine.axes, strict=True)),
+            values={fine.name: fine.values},
+            error_estimate=estimate,
+            seconds=time.perf_counter() - start,
+            n_unknowns=size,
+            solver=self.name,
+            order=ORDER,
+            notes=tuple(notes),
+            fields={fine.name: fine},
+        )
+
+
+def _read(problem: Problem) -> _Reading:
+    domain = problem.domain
+    if not isinstance(domain, SpaceTime) or not isinstance(domain.space, Box):
+        raise ReferenceSolverError(f"the domain {domain} is not the product of a box and a time interval")
+    form = linear_form(problem)
+    t = domain.time
+    if set(form.coordinates) != set(domain.coordinates) or len(form.coordinates) > 3:
+        raise ReferenceSolverError(f"the field depends on {form.coordinates}, the domain on {domain.coordinates}; expected the same, three at most")
+    place = form.coordinates.index(t)
+    in_space, alpha, beta = _separate_time(form, place, problem.name)
+    if any(sp.sympify(e).has(t) for e in (alpha, beta, *in_space.expressions())):
+        raise ReferenceSolverError(f"a coefficient of `{problem.name}` depends on the time `{t}`")
+    conditions = box_conditions(problem, domain.space, in_space.coordinates)
+    initial = _initial_data(problem, t, alpha != 0)
+    for row in conditions.rows:
+        if any(sp.sympify(e).has(t) for e in (row.a, row.b)):
+            raise ReferenceSolverError(f"a Robin coefficient of `{problem.name}` depends on the time `{t}`")
+    jumps = any(may_jump(e) for e in (*in_space.expressions(), *in_space.source, alpha, beta))
+    for expression in (*in_space.source, *(select_shot(row.value, 0) for row in conditions.rows)):
+        evaluator(expression, (*in_space.coordinates, t))
+    speed = _speed(in_space, alpha if alpha != 0 else beta, conditions, problem.name, alpha != 0)
+    if alpha == 0 and (conditions.free or conditions.layers):
+        raise ReferenceSolverError(f"`{problem.name}` diffuses into free space; give every face a condition")
+    return _Reading(problem, in_space, t, domain.time_bounds, alpha, beta, conditions, initial, speed, jumps)
+
+
+def _separate_time(form: LinearForm, place: int, name: str) -> tuple[LinearForm, Any, Any]:
+    """The spatial operator, and the coefficients of u_tt and u_t."""
+    dimension = len(form.coordinates)
+
+    def without(index: tuple[int, ...]) -> tuple[int, ...]:
+        return index[:place] + index[place + 1 :]
+
+    def shifted(axis: int | None) -> int | None:
+        return axis if axis is None or axis < place else axis - 1
+
+    derivatives, alpha, beta = {}, sp.Integer(0), sp.Integer(0)
+    for index, coefficient in form.derivatives.items():
+        if index[place] == 0:
+            derivatives[without(index)] = coefficient
+        elif sum(index) > index[place]:
+            raise ReferenceSolverError(f"`{name}` mixes derivatives in time and space")
+        elif index[place] == 2:
+            alpha = coefficient
+        else:
+            beta = coefficient
+    if alpha == 0 and beta == 0:
+        raise ReferenceSolverError(f"`{name}` has no time derivative")
+    fluxes = []
+    for term in form.fluxes:
+        if place in (term.along, term.towards):
+            raise ReferenceSolverError(f"`{name}` has a flux along the time")
+        fluxes.append(FluxTerm(term.outer, shifted(term.along) or 0, term.inner, shifted(term.towards)))
+    assert dimension > 1
+    return LinearForm(without(form.coordinates), tuple(fluxes), derivatives, form.source), alpha, beta
+
+
+def _initial_data(problem: Problem, t: Any, is_wave: bool) -> tuple[Any, Any]:
+    field = problem.fields[0]
+    value, slope = None, None
+    for condition in problem.conditions:
+        if isinstance(condition, InitialCondition):
+            if condition.expression == field:
+                value = condition.value
+            elif sp.sympify(condition.expression).doit() == field.diff(t):
+                slope = condition.value
+            else:
+                raise ReferenceSolverError(
+                    f"`{problem.name}` prescribes `{condition.expression}` initially; expected the field or its time derivative"
+                )
+    if value is None or (is_wave and slope is None):
+        missing = "value" if value is None else "time derivative"
+        raise ReferenceSolverError(f"`{problem.name}` gives no initial {missing}")
+    return value, slope if slope is not None else sp.Integer(0)
+
+
+def _speed(form: LinearForm, time_coefficient: Any, conditions: BoxConditions, name: str, is_wave: bool) -> float:
+    """Largest wave speed (or square root of the diffusivity), with the signs that make the problem well posed."""
+    points = np.meshgrid(*[np.linspace(low, high, 41) for low, high in conditions.bounds], indexing="ij")
+    denominator = evaluator(time_coefficient, form.coordinates)(*points)
+    fastest = 0.0
+    for axis, symbol in enumerate(form.coordinates):
+        index = tuple(2 * (i == axis) for i in range(len(form.coordinates)))
+        total = evaluator(form.coefficient(*index), form.coordinates)(*points).astype(complex)
+        for term in form.fluxes:
+            if term.along == axis and term.towards == axis:
+                total = total + evaluator(term.outer * term.inner, form.coordinates)(*points)
+        ratio = -total / denominator
+        if not np.all(np.isfinite(ratio)) or np.any(ratio.real <= 0) or (is_wave and np.any(np.abs(ratio.imag) > 1e-12 * np.abs(ratio))):
+            kind = "waves of real speed" if is_wave else "diffusion forwards in time"
+            raise ReferenceSolverError(f"the coefficients of `{name}` along `{symbol}` do not describe {kind}")
+        fastest = max(fastest, float(np.sqrt(np.max(ratio.real))))
+    return fastest
+
+
+def _grid(reading: _Reading, step: float) -> tuple[Grid, list[FaceRow]]:
+    axes, ends = [], []
+    free = reading.conditions.free | reading.conditions.layers
+    # Out and back takes longer than the declared time; a few cells more for the width of the stencils.
+    reach = 0.5 * reading.speed * (reading.span[1] - reading.span[0])
+    for axis, (low, high) in enumerate(reading.conditions.bounds):
+        plain = Axis(low, high, max(int(np.ceil((high - low) / step - 1e-9)), 10))
+        extra = {side: int(np.ceil(1.05 * reach / plain.h)) + 8 if (axis, side) in free else 0 for side in (-1, 1)}
+        ends += [FaceRow(axis, side, sp.Integer(0), sp.Integer(1), sp.Integer(0)) for side in (-1, 1) if extra[side]]
+        axes.append(replace(plain, before=extra[-1], behind=extra[1]))
+    return Grid(tuple(axes), ORDER), [*reading.conditions.rows, *ends]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """u_i'' or u_i' = -K u_i + load(t) on the inner nodes; wall nodes follow as P g(t) - Q u_i."""
+
+    stiffness: Any
+    damping: Array
+    load: Callable[[float], Array]
+    complete: Callable[[float, Array], Array]
+    inner: Array
+
+
+def _lines(reading: _Reading, grid: Grid, faces: list[FaceRow], source: Any, shot: int) -> _Lines:
+    form, t = reading.space, reading.time
+    owner, rows = boundary_rows(faces, form.coordinates, grid)
+    flat = owner.ravel()
+    inner, wall = np.flatnonzero(flat == -2), np.flatnonzero(flat != -2)
+    operator = operator_matrix(form, grid)[inner]
+    time_factor = node_values(reading.alpha if reading.is_wave else reading.beta, form.coordinates, grid).ravel()[inner]
+    scale = sparse.diags(1 / time_factor)
+    wall_rows = rows[wall]
+    factors = sparse_linalg.splu(sparse.csc_matrix(wall_rows[:, wall]))
+    to_wall = sparse.csc_matrix(wall_rows[:, inner])
+    active = np.flatnonzero(np.diff(to_wall.indptr))
+    solved = factors.solve(to_wall[:, active].toarray())
+    expansion = sparse.csr_matrix(solved) @ sparse.csr_matrix(
+        (np.ones(len(active)), (np.arange(len(active)), active)), shape=(len(active), len(inner))
+    )
+    coupling = sparse.csr_matrix(scale @ operator[:, wall])
+    stiffness = sparse.csr_matrix(scale @ operator[:, inner] - coupling @ expansion)
+    force = _in_time(source, form, t, grid)
+    walls = [(_in_time(select_shot(face.value, shot), form, t, grid), boundary_scale(face, grid), flat[wall] == n) for n, face in enumerate(faces)]
+    moving = any(sp.sympify(face.value) != 0 for face in faces)
+
+    reading_is_complex = bool(declaration_of(reading.problem.fields[0]).is_complex)
+
+    def wall_values(instant: float) -> Array:
+        data = np.zeros(len(wall), dtype=complex if reading_is_complex else float)
+        for values, factor, owned in walls:
+            data[owned] = factor * values(instant)[wall][owned]
+        return np.asarray(factors.solve(data))
+
+    still = np.zeros(len(wall))
+
+    def load(instant: float) -> Array:
+        result = force(instant)[inner] / time_factor
+        return result - coupling @ wall_values(instant) if moving else result
+
+    def complete(instant: float, values: Array) -> Array:
+        whole = np.empty(grid.size, dtype=values.dtype)
+        whole[inner] = values
+        whole[wall] = (wall_values(instant) if moving else still) - expansion @ values
+        return whole.reshape(grid.shape)
+
+    damping = node_values(reading.beta, form.coordinates, grid).ravel()[inner] / time_factor if reading.is_wave else np.zeros(1)
+    return _Lines(stiffness, damping, load, complete, inner)
+
+
+def _in_time(expression: Any, form: LinearForm, t: Any, grid: Grid) -> Callable[[float], Array]:
+    """Values on all nodes as a function of time, evaluated once when the expression does not depend on it."""
+    if not sp.sympify(expression).has(t):
+        constant = node_values(expression, form.coordinates, grid).ravel()
+        return lambda instant: constant
+    evaluate = evaluator(expression, (*form.coordinates, t))
+    points = np.meshgrid(*grid.data_axes(), indexing="ij")
+    return lambda instant: np.asarray(evaluate(*points, instant).ravel())
+
+
+def _integrate(reading: _Reading, step: float) -> tuple[FieldOnGrid, int]:
+    grid, faces = _grid(reading, step)
+    begin, end = reading.span
+    # Diffusion is stored like waves that cross the box once.
+    crossing = max(a.cells for a in grid.axes)
+    if reading.is_wave:
+        crossing = int(np.ceil((end - begin) * reading.speed / min(a.h for a in grid.axes)))
+    instants = np.linspace(begin, end, max(int(np.ceil(crossing / _CELLS_PER_INSTANT)), 24) + 1)
+    declaration = declaration_of(reading.problem.fields[0])
+    shots = [
+        _march(reading, grid, _lines(reading, grid, faces, source, shot), instants, shot, bool(declaration.is_complex))
+        for shot, source in enumerate(reading.space.source)
+    ]
+    place = reading.coordinates.index(reading.time)
+    stack = np.stack([np.moveaxis(values, 0, place) for values in shots])
+    axes = [a.nodes[a.inside] for a in grid.axes]
+    axes.insert(place, instants)
+    smooth = stack if declaration.shots is not None else stack[0]
+    nothing: tuple[None, ...] = (None,) * len(stack)
+    return FieldOnGrid(declaration.name, tuple(axes), smooth, nothing, declaration.shots, reading.coordinates), grid.size
+
+
+def _march(reading: _Reading, grid: Grid, lines: _Lines, instants: Array, shot: int, is_complex: bool) -> Array:
+    """Values inside the declared box at all instants, time first."""
+    start = [node_values(select_shot(e, shot), reading.space.coordinates, grid).ravel()[lines.inner] for e in reading.initial]
+    dtype = complex if is_complex else float
+    if any(np.iscomplexobj(part) for part in (*start, lines.load(float(instants[0])))) and not is_complex:
+        raise ReferenceSolverError(f"`{reading.problem.name}` has complex data and a real field; declare it with complex=True")
+    count = len(lines.inner)
+    if reading.is_wave:
+        state = np.concatenate(start).astype(dtype)
+
+        def rate(instant: float, y: Array) -> Array:
+            u, v = y[:count], y[count:]
+            return np.concatenate([v, lines.load(instant) - lines.stiffness @ u - lines.damping * v])
+
+        settings: dict[str, Any] = {"method": "DOP853"}
+    else:
+        state = start[0].astype(dtype)
+
+        def rate(instant: float, y: Array) -> Array:
+            return np.asarray(lines.load(instant) - lines.stiffness @ y)
+
+        settings = {"method": "Radau", "jac": -lines.stiffness.tocsc()}
+    size = max(float(np.max(np.abs(state), initial=0.0)), 1e-12)
+    collected = solve_ivp(
+        rate, (float(instants[0]), float(instants[-1])), state, t_eval=instants, rtol=_TIME_TOLERANCE, atol=_TIME_TOLERANCE * size, **settings
+    )
+    if not collected.success or not np.all(np.isfinite(collected.y)):
+        raise ReferenceSolverError(f"the time integration of `{reading.problem.name}` failed: {collected.message}")
+    inside = grid.inside
+    return np.stack([lines.complete(float(s), collected.y[:count, i])[inside] for i, s in enumerate(instants)])
+
+
+def _error_estimate(coarse: FieldOnGrid, fine: FieldOnGrid, reading: _Reading) -> float:
+    """Relative L2 difference on the coarse nodes at a few instants, divided by r^p - 1."""
+    place = reading.coordinates.index(reading.time) + (coarse.shots is not None)
+    axes = list(coarse.axes)
+    position = reading.coordinates.index(reading.time)
+    chosen = np.unique(np.linspace(0, len(axes[position]) - 1, _COMPARED_INSTANTS).astype(int))
+    axes[position] = axes[position][chosen]
+    difference = np.take(coarse.smooth, chosen, axis=place) - fine(*np.meshgrid(*axes, indexing="ij"))
+    size = np.linalg.norm(np.take(coarse.smooth, chosen, axis=place))
+    ratios = [(len(f) - 1) / (len(c) - 1) for i, (f, c) in enumerate(zip(fine.axes, coarse.axes, strict=True)) if i != position]
+    order = 1 if reading.jumps else 2
+    return float(np.linalg.norm(difference) / max(float(size), 1e-300) / (min(ratios) ** order - 1))
