@@ -1,0 +1,237 @@
+"""Solutions: callable on NumPy points, with derivatives, status, estimated error, history and plan.
+
+Input: a fitted model and the record of its run. Output: what the user holds.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike, NDArray
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.compiler.plan import Plan
+from pinnsiren.errors import EvaluationError, EvaluationWarning
+from pinnsiren.ir import MultiIndex
+from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
+from pinnsiren.status import Status
+from pinnsiren.training.method import FittedModel
+from pinnsiren.training.probes import source_cores
+from pinnsiren.training.sampling import sample_residual
+from pinnsiren.training.scaling import residual_scale
+
+
+@dataclass(frozen=True)
+class History:
+    """Numbers of every step of a run, column by column."""
+
+    columns: dict[str, list[float]]
+
+    def __len__(self) -> int:
+        return max((len(column) for column in self.columns.values()), default=0)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.columns[name]
+
+
+@dataclass(frozen=True)
+class ResidualSample:
+    """A residual at fresh points, scaled as in training: 1 means as large as the operator makes a unit wave."""
+
+    label: str
+    points: NDArray[np.float64]
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SolutionField:
+    """One field of a solution.
+
+    Calling it with the coordinates by name evaluates it; NumPy broadcasting, the first axis of the result is the shot if the field has shots.
+    """
+
+    solution: "Solution"
+    index: int
+    orders: MultiIndex
+
+    def __call__(self, **coordinates: ArrayLike) -> Any:
+        """Evaluate at coordinates given by name, physical units.
+
+        Raises:
+            EvaluationError: a coordinate is missing or unknown.
+        """
+        symbols = self.solution.problem.coordinates
+        names = [symbol.name for symbol in symbols]
+        if set(coordinates) != set(names):
+            raise EvaluationError(f"the field was asked for with the coordinates {sorted(coordinates)}; it depends on {names}: pass each by name")
+        arrays = np.broadcast_arrays(*[np.asarray(coordinates[name], dtype=float) for name in names])
+        values = self.at(np.stack([array.ravel() for array in arrays], axis=1))
+        shaped = values.reshape((*values.shape[:-1], *arrays[0].shape))
+        return shaped[()] if shaped.ndim == 0 else shaped
+
+    def at(self, points: ArrayLike) -> NDArray[Any]:
+        """Evaluate at points (n, n_coordinates); returns (n,), or (n_shots, n) for a field with shots."""
+        array = np.asarray(points, dtype=float)
+        symbols = self.solution.problem.coordinates
+        if array.ndim != 2 or array.shape[1] != len(symbols):
+            raise EvaluationError(f"points of shape {array.shape} were given; expected (n, {len(symbols)}) with the columns {symbols}")
+        self._warn_outside(array)
+        values = self.solution.evaluate(self.index, array, self.orders)
+        return values.T if self.solution.problem.n_shots is not None else values[:, 0]
+
+    def derivative(self, *variables: Any) -> "SolutionField":
+        """Return a partial derivative: `derivative(x, 2)` or `derivative(x, y)`.
+
+        Raises:
+            EvaluationError: a variable that is no coordinate, or more than second order.
+        """
+        symbols = self.solution.problem.coordinates
+        orders = list(self.orders)
+        last: int | None = None
+        for variable in variables:
+            if isinstance(variable, (int, sp.Integer)) and last is not None:
+                orders[last] += int(variable) - 1
+                continue
+            names = [symbol.name for symbol in symbols]
+            if str(variable) not in names:
+                raise EvaluationError(f"a derivative along `{variable}` was asked for; the coordinates are {names}")
+            last = names.index(str(variable))
+            orders[last] += 1
+        if sum(orders) > 2:
+            raise EvaluationError(f"a derivative of order {sum(orders)} was asked for; solutions give derivatives up to order two")
+        return SolutionField(self.solution, self.index, tuple(orders))
+
+    def _warn_outside(self, points: NDArray[np.float64]) -> None:
+        domain = self.solution.problem.domain
+        outside = ~domain.contains(points, 1e-9)
+        if np.any(outside):
+            extent = ", ".join(f"{symbol} from {low:g} to {high:g}" for symbol, (low, high) in domain.bounds.items())
+            warnings.warn(
+                f"{int(outside.sum())} of {len(points)} points lie outside the declared domain ({extent}); values there mean nothing",
+                EvaluationWarning,
+                stacklevel=4,
+            )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The result of `solve`.
+
+    Attributes:
+        problem: the declaration.
+        plan: what was done and why.
+        status: how the run ended; only `status.success` means that the estimate met the tolerance.
+        estimated_error: estimated relative L2 error inside the declared domain, outside the cores of narrow sources.
+        history: numbers of every step.
+        tolerance: relative error that was asked for.
+        seconds: time used by the run.
+        seed: seed of the run.
+        device: torch device name.
+        precision: floating-point type of the run.
+        versions: package versions.
+        model: the fitted unknown part of the fields.
+        writer: how `save` writes; storage supplies it, so that imports point one way.
+    """
+
+    problem: Problem
+    plan: Plan
+    status: Status
+    estimated_error: float
+    history: History
+    tolerance: float
+    seconds: float
+    seed: int
+    device: str
+    precision: str
+    versions: dict[str, str]
+    model: FittedModel = dataclass_field(repr=False)
+    writer: Callable[["Solution", Any], None] = dataclass_field(repr=False, compare=False)
+
+    @property
+    def compiled(self) -> CompiledProblem:
+        """Result of the compiler's stages."""
+        return self.plan.compiled
+
+    @property
+    def cores(self) -> tuple[tuple[tuple[float, ...], float], ...]:
+        """(centre, radius) of the cores of narrow sources, which errors leave out and report separately."""
+        return source_cores(self.compiled)
+
+    @property
+    def method_text(self) -> str:
+        """Method, and network if one was trained."""
+        network = f" on {self.plan.network!r}" if self.plan.network is not None else ""
+        return f"{type(self.plan.method).__name__}{network}"
+
+    @property
+    def structure_text(self) -> str:
+        """Structure of the problem."""
+        return str(self.compiled.structure)
+
+    def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
+        """Return a derivative of a whole field, known part included, (n_points, n_shots)."""
+        unknown = self.model.evaluate(field_index, points, orders)
+        values = unknown + self.compiled.known_part(field_index, points, orders)
+        return values if self.compiled.ir.is_complex[field_index] else np.real(values)
+
+    def __call__(self, **coordinates: ArrayLike) -> Any:
+        """Evaluate the only field; with several fields, name one: `solution["u"](x=..., y=...)`."""
+        if len(self.problem.fields) != 1:
+            names = [declaration_of(candidate).name for candidate in self.problem.fields]
+            raise EvaluationError(f"the solution has the fields {names}; name one, such as solution[\"{names[0]}\"](...)")
+        return self._field(0)(**coordinates)
+
+    def _field(self, index: int) -> SolutionField:
+        return SolutionField(self, index, (0,) * len(self.problem.coordinates))
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a field by name, or the value of an unknown scalar.
+
+        Raises:
+            EvaluationError: neither a field nor an unknown has the name; the message lists both.
+        """
+        fields = [declaration_of(candidate).name for candidate in self.problem.fields]
+        unknowns = [declaration_of(candidate).name for candidate in self.problem.unknowns]
+        if name in fields:
+            return self._field(fields.index(name))
+        if name in unknowns:
+            value = complex(self.model.unknowns[unknowns.index(name)])
+            return value if declaration_of(self.problem.unknowns[unknowns.index(name)]).is_complex else value.real
+        raise EvaluationError(f"the solution has no `{name}`; it has the fields {fields} and the unknowns {unknowns}")
+
+    def residual_samples(self, n_points: int = 2000, seed: int = 90_001) -> list[ResidualSample]:
+        """Return every residual, scaled as in training, at fresh points of the computational domain."""
+        samples = []
+        unknowns = [complex(value).real for value in self.model.unknowns]
+        for index, (residual, program) in enumerate(zip(self.compiled.ir.residuals, self.compiled.programs, strict=True)):
+            drawn = sample_residual(self.compiled, residual, n_points, seed + index)
+            used = unknowns[: len(program.unknowns)]
+            sides = [drawn.points] if drawn.other_side is None else [drawn.points, drawn.other_side]
+            values = [self._residual(program.compile([program.algebra]), program, side, drawn.normals, used) for side in sides]
+            value = values[0] if len(values) == 1 else values[0] - values[1]
+            if drawn.values is not None:
+                value = value - drawn.values
+            scale = residual_scale(self.compiled, program, drawn, used)
+            samples.append(ResidualSample(residual.label, drawn.points, value / scale))
+        return samples
+
+    def _residual(self, compute: Callable[..., Any], program: Any, points: NDArray[np.float64], normals: Any, unknowns: list[float]) -> NDArray[Any]:
+        jets = [self.model.evaluate(jet.field, points, jet.orders) for jet in program.jets]
+        value = compute(program.coefficients(points, normals), jets, unknowns)[0]
+        return np.asarray(np.broadcast_to(value, (len(points), self.compiled.ir.n_shots)))
+
+    def save(self, path: Any) -> None:
+        """Write the solution to an HDF5 file, atomically; `pinnsiren.load` reads it back.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        self.writer(self, path)
+
+    def __str__(self) -> str:
+        return f"solution of `{self.problem.name}`: estimated error {self.estimated_error:.2g}, {self.seconds:.1f} s, {self.status}"

@@ -1,0 +1,201 @@
+"""Solving: ranks what the methods say of themselves, runs the best, returns a solution that knows how wrong it is.
+
+Input: a problem. Output: `Plan` and `Solution`.
+"""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import sympy as sp
+
+from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
+from pinnsiren.compiler.plan import Plan
+from pinnsiren.errors import CompileError, ProblemError
+from pinnsiren.language.problem import Problem
+from pinnsiren.language.serialisation import declaration_digest
+from pinnsiren.networks import AbstractNetwork, Siren
+from pinnsiren.solution import History, Solution
+from pinnsiren.storage import save_solution
+from pinnsiren.storage_format import package_version
+from pinnsiren.training.checkpoint import fingerprint
+from pinnsiren.training.device import resolve_device, torch_version
+from pinnsiren.training.gauss_newton import GaussNewton
+from pinnsiren.training.gradient_methods import LBFGS
+from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.loop import train
+from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.progress import show_progress
+from pinnsiren.training.records import METHODS, NETWORKS, named_record
+
+DEFAULT_TOLERANCE = 1e-3
+DEFAULT_SECONDS = 60.0
+FORMULATIONS = ("auto", "direct")
+PRECISIONS = ("auto", "float64", "float32")
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), LBFGS(), GaussNewton())
+
+
+def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:
+    """Compile a problem and choose a method by what the methods say of themselves.
+
+    Args:
+        problem: the declaration.
+        method: a record such as `LeastSquares()`, its name, or `"auto"`.
+        network: a record such as `Siren()`; with `method="auto"` it asks for a trained network.
+
+    Raises:
+        CompileError: no method fits; the message lists each refusal.
+        ProblemError: a method or network that is none.
+    """
+    compiled = compile_problem(problem)
+    if isinstance(network, str):
+        network = named_record(network, NETWORKS)
+    if network is not None and not isinstance(network, AbstractNetwork):
+        raise ProblemError(f"network={network!r} is no network record; expected for instance Siren(width=64, depth=2)")
+    chosen, reasons = _choose(compiled, method, network)
+    return Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+
+
+def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[AbstractMethod, tuple[tuple[str, str], ...]]:
+    if isinstance(method, str) and method != "auto":
+        method = named_record(method, METHODS)
+    if method != "auto":
+        if not isinstance(method, AbstractMethod):
+            raise ProblemError(f"method={method!r} is no method record; expected \"auto\" or one of {', '.join(METHODS)}, such as LeastSquares()")
+        suitability = method.suits(compiled)
+        if not suitability.ok:
+            raise CompileError(f"{method.name} does not fit the problem `{compiled.original.name}`: {suitability.reason}")
+        return method, ((method.name, f"chosen by hand; {suitability.reason}"),)
+    candidates = [candidate for candidate in CANDIDATES if network is None or candidate.trains_network]
+    judged = sorted(((candidate.suits(compiled), candidate) for candidate in candidates), key=lambda pair: pair[0].cost)
+    reasons = tuple((candidate.name, judgement.reason) for judgement, candidate in judged)
+    if not judged or not judged[0][0].ok:
+        refusals = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+        raise CompileError(f"no method fits the problem `{compiled.original.name}`. {refusals}")
+    return judged[0][1], reasons
+
+
+def _network_for(method: AbstractMethod, network: Any) -> Any:
+    if not method.trains_network:
+        return None
+    return network if network is not None else Siren(width=64, depth=2)
+
+
+def solve(
+    problem: Problem,
+    *,
+    plan: Plan | None = None,
+    method: Any = "auto",
+    formulation: str = "auto",
+    network: Any = None,
+    tolerance: float | None = None,
+    seconds: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> Solution:
+    """Solve a problem.
+
+    Args:
+        problem: the declaration.
+        plan: an edited plan of the same problem; None makes one.
+        method: a record, its name, or `"auto"`: the structure decides.
+        formulation: `"auto"` or `"direct"`.
+        network: record of a network for trained methods.
+        tolerance: wanted relative L2 error, 1e-3 when None; an explicit one stops the run as soon as it is met.
+        seconds: budget, 60 when None.
+        device: `"auto"`, `"cpu"`, `"cuda"` or another torch device.
+        precision: `"auto"` (float64), `"float64"` or `"float32"`.
+        seed: of every random choice; the same seed gives the same history.
+        progress: show the residual at fresh points and the time left.
+        checkpoint: file to write to, and to resume from when it exists and belongs to the same run.
+
+    Returns:
+        The solution; ask `solution.status` whether the tolerance was met.
+
+    Raises:
+        ProblemError: settings out of range.
+        CompileError: no method fits.
+        TrainingError: the device is absent, or the checkpoint belongs to another run.
+    """
+    settings = _settings(tolerance, seconds, device, precision, seed)
+    if formulation not in FORMULATIONS:
+        raise ProblemError(f"formulation=\"{formulation}\" is unknown; expected one of {FORMULATIONS}")
+    used = plan if plan is not None else _make_plan(problem, method, network)
+    if used.problem is not problem and declaration_digest(used.problem) != declaration_digest(problem):
+        raise ProblemError(f"the plan was made for `{used.problem.name}`; problem `{problem.name}` needs a plan of its own: plan(problem)")
+    if plan is not None and method != "auto":
+        used = used.with_method(_choose(used.compiled, method, network)[0], network)
+        used = replace(used, network=_network_for(used.method, used.network))
+    settings = replace(settings, network=used.network)
+    prints = fingerprint(
+        declaration=declaration_digest(problem),
+        rewrites=", ".join(used.skipped),
+        charts=used.compiled.charts,
+        method=used.method,
+        network=used.network,
+        seed=settings.seed,
+        precision=settings.precision,
+    )
+    run = used.method.start(used.compiled, settings)
+    with show_progress(problem.name, progress) as callback:
+        record = train(run, settings, callback, checkpoint, prints)
+    if used.network is not None:
+        used = replace(used, network=run.resolved_network)
+    return Solution(
+        problem=problem,
+        plan=used,
+        status=record.status,
+        estimated_error=run.error_estimate(),
+        history=History(record.history),
+        tolerance=settings.tolerance,
+        seconds=record.seconds,
+        seed=seed,
+        device=settings.device,
+        precision=settings.precision,
+        versions=versions(),
+        model=run.model(),
+        writer=save_solution,
+    )
+
+
+def _make_plan(problem: Problem, method: Any, network: Any) -> Plan:
+    """Call `plan`, whose name the argument of `solve` hides."""
+    return plan(problem, method=method, network=network)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {
+        "pinnsiren": package_version(),
+        "python": platform.python_version(),
+        "torch": torch_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "sympy": sp.__version__,
+    }
+
+
+def _settings(tolerance: float | None, seconds: float | None, device: str, precision: str, seed: int) -> RunSettings:
+    for name, value in (("tolerance", tolerance), ("seconds", seconds)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise ProblemError(f"{name}={value} was given; expected a positive number")
+    if precision not in PRECISIONS:
+        raise ProblemError(f"precision=\"{precision}\" is unknown; expected one of {PRECISIONS}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ProblemError(f"seed={seed!r} was given; expected a whole number that is not negative")
+    return RunSettings(
+        seed=seed,
+        tolerance=DEFAULT_TOLERANCE if tolerance is None else float(tolerance),
+        refine_while_cheap=tolerance is None,
+        seconds=DEFAULT_SECONDS if seconds is None else float(seconds),
+        device=resolve_device(device),
+        precision="float64" if precision == "auto" else precision,
+        network=None,
+    )
+
