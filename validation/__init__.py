@@ -1,0 +1,9 @@
+"""Comparison of a solution with an exact solution and with a grid solver that shares no code with the network.
+
+Input: a `Solution`. Output: a `Report` with errors, verdict and figures.
+"""
+
+from .comparison import validate
+from .report import Comparison, Report, save_figures, save_reports
+
+__all__ = ["Comparison", "Report", "save_figures", "save_reports", "validate"]
