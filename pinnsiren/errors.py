@@ -25,6 +25,17 @@ class TrainingError(PinnsirenError):
     """A run cannot start or go on: device absent, memory exhausted, checkpoint of another run."""
 
 
+class NonFiniteError(TrainingError):
+    """A residual is NaN or infinite; the training loop turns it into a status and keeps the last good model.
+
+    Args:
+        what: what is not finite, such as "the residual of `equation 0`".
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is NaN or infinite; check its coefficients for a division by zero, an overflow or a root of a negative number")
+
+
 class StorageError(PinnsirenError):
     """A file is damaged, foreign, or written by a newer version of the package."""
 

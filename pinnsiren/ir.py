@@ -38,6 +38,20 @@ class Jet:
         return sum(self.orders)
 
 
+def partial_derivative(expression: Any, symbol: sp.Symbol) -> Any:
+    """Differentiate by a jet or an unknown scalar; a modulus, conjugate or real part that holds it, along the real direction, or the imaginary one.
+
+    SymPy cannot differentiate `Abs(u)` by a symbol without assumptions; what comes out here serves signs of real fields and sizes of complex ones.
+    """
+    if not any(node.has(symbol) for node in expression.atoms(sp.Abs, sp.conjugate, sp.re, sp.im, sp.arg)):
+        return sp.diff(expression, symbol)
+    real = sp.Dummy(real=True)
+    along = sp.diff(expression.xreplace({symbol: real}), real)
+    if along == 0:
+        along = -sp.I * sp.diff(expression.xreplace({symbol: sp.I * real}), real)
+    return along.xreplace({real: symbol})
+
+
 @dataclass(frozen=True)
 class Residual:
     """One scalar expression that must vanish on a region.

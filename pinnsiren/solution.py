@@ -4,7 +4,7 @@ Input: a fitted model and the record of its run. Output: what the user holds.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -48,6 +48,16 @@ class ResidualSample:
     values: NDArray[Any]
 
 
+def _real_array(what: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"type {array.dtype}")
+        return np.asarray(array, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f"{what} was given as `{values!r}`; expected real numbers") from error
+
+
 @dataclass(frozen=True)
 class SolutionField:
     """One field of a solution.
@@ -63,24 +73,36 @@ class SolutionField:
         """Evaluate at coordinates given by name, physical units.
 
         Raises:
-            EvaluationError: a coordinate is missing or unknown.
+            EvaluationError: a coordinate is missing, unknown or no real number, or the shapes do not broadcast.
         """
+        return self.broadcast(coordinates)
+
+    def broadcast(self, coordinates: Mapping[str, ArrayLike]) -> Any:
+        """Evaluate at coordinates given by name; a call of the field or of its solution is one frame above, for the place of a warning."""
         symbols = self.solution.problem.coordinates
         names = [symbol.name for symbol in symbols]
         if set(coordinates) != set(names):
             raise EvaluationError(f"the field was asked for with the coordinates {sorted(coordinates)}; it depends on {names}: pass each by name")
-        arrays = np.broadcast_arrays(*[np.asarray(coordinates[name], dtype=float) for name in names])
-        values = self.at(np.stack([array.ravel() for array in arrays], axis=1))
+        given = [_real_array(f"the coordinate `{name}`", coordinates[name]) for name in names]
+        try:
+            arrays = np.broadcast_arrays(*given)
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, given, strict=True))
+            raise EvaluationError(f"coordinates of the shapes {shapes} do not broadcast against each other; see numpy.broadcast_arrays") from error
+        values = self._evaluate(np.stack([array.ravel() for array in arrays], axis=1), stacklevel=5)
         shaped = values.reshape((*values.shape[:-1], *arrays[0].shape))
         return shaped[()] if shaped.ndim == 0 else shaped
 
     def at(self, points: ArrayLike) -> NDArray[Any]:
         """Evaluate at points (n, n_coordinates); returns (n,), or (n_shots, n) for a field with shots."""
-        array = np.asarray(points, dtype=float)
+        array = _real_array("the array of points", points)
         symbols = self.solution.problem.coordinates
         if array.ndim != 2 or array.shape[1] != len(symbols):
             raise EvaluationError(f"points of shape {array.shape} were given; expected (n, {len(symbols)}) with the columns {symbols}")
-        self._warn_outside(array)
+        return self._evaluate(array, stacklevel=4)
+
+    def _evaluate(self, array: NDArray[np.float64], stacklevel: int) -> NDArray[Any]:
+        self._warn_outside(array, stacklevel)
         values = self.solution.evaluate(self.index, array, self.orders)
         return values.T if self.solution.problem.n_shots is not None else values[:, 0]
 
@@ -95,18 +117,20 @@ class SolutionField:
         last: int | None = None
         for variable in variables:
             if isinstance(variable, (int, sp.Integer)) and last is not None:
-                orders[last] += int(variable) - 1
+                if variable < 1:
+                    raise EvaluationError(f"a derivative of order {variable} along `{symbols[last]}` was asked for; expected 1 or 2")
+                orders[last], last = orders[last] + int(variable) - 1, None
                 continue
             names = [symbol.name for symbol in symbols]
             if str(variable) not in names:
-                raise EvaluationError(f"a derivative along `{variable}` was asked for; the coordinates are {names}")
+                raise EvaluationError(f"a derivative along `{variable}` was asked for; expected a coordinate of {names}, then its order if not 1")
             last = names.index(str(variable))
             orders[last] += 1
         if sum(orders) > 2:
             raise EvaluationError(f"a derivative of order {sum(orders)} was asked for; solutions give derivatives up to order two")
         return SolutionField(self.solution, self.index, tuple(orders))
 
-    def _warn_outside(self, points: NDArray[np.float64]) -> None:
+    def _warn_outside(self, points: NDArray[np.float64], stacklevel: int) -> None:
         domain = self.solution.problem.domain
         outside = ~domain.contains(points, 1e-9)
         if np.any(outside):
@@ -114,7 +138,7 @@ class SolutionField:
             warnings.warn(
                 f"{int(outside.sum())} of {len(points)} points lie outside the declared domain ({extent}); values there mean nothing",
                 EvaluationWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
 
@@ -179,12 +203,19 @@ class Solution:
         values = unknown + self.compiled.known_part(field_index, points, orders)
         return values if self.compiled.ir.is_complex[field_index] else np.real(values)
 
-    def __call__(self, **coordinates: ArrayLike) -> Any:
-        """Evaluate the only field; with several fields, name one: `solution["u"](x=..., y=...)`."""
+    def __call__(self, *unnamed: Any, **coordinates: ArrayLike) -> Any:
+        """Evaluate the only field; with several fields, name one: `solution["u"](x=..., y=...)`.
+
+        Raises:
+            EvaluationError: coordinates that are not passed by name, or several fields.
+        """
+        if unnamed:
+            named = ", ".join(f"{symbol}=..." for symbol in self.problem.coordinates)
+            raise EvaluationError(f"the solution was asked for with {len(unnamed)} coordinates without a name; expected solution({named})")
         if len(self.problem.fields) != 1:
             names = [declaration_of(candidate).name for candidate in self.problem.fields]
             raise EvaluationError(f"the solution has the fields {names}; name one, such as solution[\"{names[0]}\"](...)")
-        return self._field(0)(**coordinates)
+        return self._field(0).broadcast(coordinates)
 
     def _field(self, index: int) -> SolutionField:
         return SolutionField(self, index, (0,) * len(self.problem.coordinates))

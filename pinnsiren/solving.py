@@ -50,6 +50,7 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
         CompileError: no method fits; the message lists each refusal.
         ProblemError: a method or network that is none.
     """
+    _check_problem(problem)
     compiled = compile_problem(problem)
     if isinstance(network, str):
         network = named_record(network, NETWORKS)
@@ -123,7 +124,10 @@ def solve(
         CompileError: no method fits.
         TrainingError: the device is absent, or the checkpoint belongs to another run.
     """
+    _check_problem(problem)
     settings = _settings(tolerance, seconds, device, precision, seed)
+    if plan is not None and not isinstance(plan, Plan):
+        raise ProblemError(f"plan={plan!r} is no plan; expected None, or what plan(problem) returned")
     if formulation not in FORMULATIONS:
         raise ProblemError(f"formulation=\"{formulation}\" is unknown; expected one of {FORMULATIONS}")
     used = plan if plan is not None else _make_plan(problem, method, network)
@@ -155,7 +159,7 @@ def solve(
         history=History(record.history),
         tolerance=settings.tolerance,
         seconds=record.seconds,
-        seed=seed,
+        seed=settings.seed,
         device=settings.device,
         precision=settings.precision,
         versions=versions(),
@@ -181,16 +185,23 @@ def versions() -> dict[str, str]:
     }
 
 
+def _check_problem(problem: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise ProblemError(f"`{problem!r}` is no problem; expected a Problem(name=..., fields=..., ...), or problems.load(name)")
+
+
 def _settings(tolerance: float | None, seconds: float | None, device: str, precision: str, seed: int) -> RunSettings:
     for name, value in (("tolerance", tolerance), ("seconds", seconds)):
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise ProblemError(f"{name}={value} was given; expected a positive number")
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool) or not (np.isfinite(value) and value > 0)):
+            raise ProblemError(f"{name}={value!r} was given; expected a positive number")
+    if not isinstance(device, str):
+        raise ProblemError(f"device={device!r} was given; expected \"auto\", \"cpu\" or \"cuda\"")
     if precision not in PRECISIONS:
         raise ProblemError(f"precision=\"{precision}\" is unknown; expected one of {PRECISIONS}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ProblemError(f"seed={seed!r} was given; expected a whole number that is not negative")
     return RunSettings(
-        seed=seed,
+        seed=int(seed),
         tolerance=DEFAULT_TOLERANCE if tolerance is None else float(tolerance),
         refine_while_cheap=tolerance is None,
         seconds=DEFAULT_SECONDS if seconds is None else float(seconds),

@@ -10,7 +10,7 @@ import sympy as sp
 
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.compiler.plan import Plan
-from pinnsiren.errors import CompileError, StorageError
+from pinnsiren.errors import PinnsirenError, StorageError
 from pinnsiren.ir import Chart
 from pinnsiren.language.expression_trees import expression_from_tree, expression_to_tree
 from pinnsiren.language.problem import Problem
@@ -70,10 +70,14 @@ def load(path: str | Path, problem: Problem | None = None) -> Solution:
     Raises:
         StorageError: the file is missing, damaged, foreign, newer, or holds another problem than the one given.
     """
+    if problem is not None and not isinstance(problem, Problem):
+        raise StorageError(f"`{path}` was to be read with problem={problem!r}; expected the Problem that was solved")
     content = read_file(path, KIND)
     try:
         return _solution_from(content, problem)
-    except (KeyError, TypeError, ValueError, CompileError) as error:
+    except StorageError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, PinnsirenError, RuntimeError, TypeError, ValueError) as error:
         raise StorageError(f"`{path}` is damaged: {type(error).__name__} {error}. Solve the problem again") from error
 
 

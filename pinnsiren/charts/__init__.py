@@ -4,14 +4,14 @@ Input: a lowered problem and its scales. Output: candidate charts, each with its
 part.
 """
 
-from pinnsiren.charts import kink, layer_envelope, scaled_box, windows
+from pinnsiren.charts import kink, layer_envelope, right_angles, scaled_box, windows
 from pinnsiren.charts.jets import FeatureJets, compile_jets
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.charts.scales import Scales, find_scales
 from pinnsiren.charts.spectra import Frequencies, bandwidth_for_features, draw_frequencies, features_for_bandwidth
 from pinnsiren.ir import Chart, ProblemIR, Rewritten
 
-PROPOSERS = (scaled_box, layer_envelope, windows, kink)
+PROPOSERS = (scaled_box, layer_envelope, windows, kink, right_angles)
 
 
 def propose_charts(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from pinnsiren.charts.level_sets import LevelSet, level_sets
+from pinnsiren.charts.right_angles import rectangle_of
 from pinnsiren.charts.scales import Scales
 from pinnsiren.ir import Chart, ProblemIR, Rewritten
 from pinnsiren.language.heads import PositivePart
@@ -30,7 +31,7 @@ def propose(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart,
             in_flux |= set(level_sets(head, ir.coordinates))
         for surface in level_sets(equation, ir.coordinates):
             largest = surface.maximum(ir.coordinates, points)
-            if largest <= 0:
+            if largest <= 0 or (surface not in in_flux and rectangle_of(surface, ir.coordinates) is not None):
                 continue
             part = PositivePart(surface.function / sp.Float(largest))
             powers = (1, 2) if surface in in_flux else (2,)

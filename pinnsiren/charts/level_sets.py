@@ -63,7 +63,11 @@ def _without_absolute_values(function: Any) -> list[Any]:
         inner = absolute[0].args[0]
         return [piece for sign in (1, -1) for piece in _without_absolute_values(function.xreplace({absolute[0]: sign * inner}))]
     roots = [node for node in function.atoms(sp.Pow) if node.exp == sp.Rational(1, 2) and node.free_symbols]
-    if len(roots) == 1 and sp.diff(function, roots[0]) in (1, -1):
-        rest = sp.simplify(function - sp.diff(function, roots[0]) * roots[0])
-        return [sp.expand((rest**2 - roots[0].base) * -sp.diff(function, roots[0]))]
+    if len(roots) == 1:
+        (root,), name = roots, sp.Dummy()
+        sign = sp.diff(function.xreplace({root: name}), name)
+        rest = sp.simplify(function - sign * root)
+        # Squaring keeps the region only where both sides of the inequality are positive.
+        if sign in (1, -1) and rest.is_number and -sign * rest > 0:
+            return [sp.expand((rest**2 - root.base) * -sign)]
     return [sp.expand(function)]

@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from pinnsiren.ir import Jet, ProblemIR, Rewritten
+from pinnsiren.ir import Jet, ProblemIR, Rewritten, partial_derivative
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.sources import GaussianSource
 
@@ -82,7 +82,7 @@ def _magnitude(ir: ProblemIR, orders: tuple[int, ...], points: NDArray[np.float6
         if residual.kind != "equation":
             continue
         for index in range(len(ir.is_complex)):
-            coefficient = sp.diff(residual.expression, Jet(index, orders).symbol)
+            coefficient = partial_derivative(residual.expression, Jet(index, orders).symbol)
             if coefficient.free_symbols - set(ir.coordinates):
                 coefficient = coefficient.xreplace({s: sp.Integer(1) for s in coefficient.free_symbols - set(ir.coordinates)})
             if coefficient != 0:

@@ -16,35 +16,36 @@ from pinnsiren.ir import Chart, ProblemIR, Rewritten
 FIRST_WIDTH = 0.2  # of the half side of the box
 EXTENT = 1.5  # half extent of a window in its widths: beyond, its weight in the least squares is below a tenth
 SHARE = 0.2
+INCLUSION_SHARE = 0.35  # the scattered field around an inclusion is as rich as the field around a source, and on both sides of its edge
 
 
 def propose(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart, ...]:
     """Proposed around narrow sources left in the equations, around split sources, and around inclusions smaller than the box."""
-    centres: list[tuple[NDArray[Any], float, str]] = []
+    centres: list[tuple[NDArray[Any], float, float, str]] = []
     unit = float(np.min(scales.unit))
     for at, deviation in scales.sources:
-        centres.append((np.array(at), 2 * deviation, f"a source of deviation {deviation:g} at {at}"))
+        centres.append((np.array(at), 2 * deviation, SHARE, f"a source of deviation {deviation:g} at {at}"))
     for addition in rewritten.additions:
         for at, radius in addition.core:
-            centres.append((np.array(at), max(2 * radius, 0.1 * unit), f"the cut-off around the source at {at}"))
+            centres.append((np.array(at), max(2 * radius, 0.1 * unit), SHARE, f"the cut-off around the source at {at}"))
     for chart in propose_kinks(ir, rewritten, scales):
         if chart.focus is not None:
             box = np.array(chart.focus)
             size = float(np.max(box[:, 1] - box[:, 0]))
-            if size < 0.8 * unit and not any(np.allclose(box.mean(axis=1), c, atol=0.1 * size) for c, _, _ in centres):
-                centres.append((box.mean(axis=1), 0.35 * size, f"an inclusion of size {size:.3g}"))
+            if size < 0.8 * unit and not any(np.allclose(box.mean(axis=1), c, atol=0.1 * size) for c, *_ in centres):
+                centres.append((box.mean(axis=1), 0.35 * size, INCLUSION_SHARE, f"an inclusion of size {size:.3g}"))
     charts = []
-    for centre, narrowest, text in centres:
+    for centre, narrowest, share, text in centres:
         width = FIRST_WIDTH * unit
         while True:
-            charts.append(_window(ir, scales, centre, width, text))
+            charts.append(_window(ir, scales, centre, width, share, text))
             width *= 0.5
             if width < narrowest * 0.9:
                 break
     return tuple(charts)
 
 
-def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, text: str) -> Chart:
+def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, share: float, text: str) -> Chart:
     local = tuple((s - sp.Float(float(c))) / sp.Float(width) for s, c in zip(ir.coordinates, centre, strict=True))
     return Chart(
         name=f"window of width {width:.3g}",
@@ -52,7 +53,7 @@ def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, text: str)
         coordinates=local,
         window=sp.exp(-sp.Add(*[z**2 for z in local]) / 2),
         half_lengths=(EXTENT,) * len(local),
-        share=SHARE,
+        share=share,
         redundancy=1.3,
         focus=tuple((float(c - 2 * width), float(c + 2 * width)) for c in centre),
     )

@@ -19,7 +19,7 @@ from pinnsiren.compiler.apply_absorbing_layer import stretched_coordinates
 from pinnsiren.compiler.coefficients import linear_coefficients
 from pinnsiren.compiler.incident import IncidentField, incident_expression
 from pinnsiren.ir import Addition, MultiIndex, Rewritten
-from pinnsiren.language.conditions import Constraint, Dirichlet, Neumann, Robin, parts_of
+from pinnsiren.language.conditions import Constraint, Dirichlet, Neumann, Observations, Robin, parts_of
 from pinnsiren.language.domains import Box
 from pinnsiren.language.heads import PositivePart, SmoothStep
 from pinnsiren.language.numeric import evaluate_on, evaluator
@@ -31,8 +31,10 @@ from pinnsiren.language.symbols import declaration_of
 CUT_OFF = (0.05, 0.95)  # where chi falls, in fractions of the way from the source to the outer boundary: wide, so that it is as smooth as u
 SMOOTHNESS = 5  # chi has this many continuous derivatives
 CORE_DEVIATIONS = 6.0  # the Gaussian is below 2e-8 of its peak beyond
+START_DEVIATIONS = 4.5  # chi starts to fall here, with many vanishing derivatives, where the Gaussian is at 4e-5 of its peak
 NARROW = 1.0  # sources with wavenumber * deviation below this are narrower than the field they make
 N_PROBES = 400
+KNOWN_ORDER = 2  # derivatives of the incident field that are known inside the Gaussian
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ def _describe(problem: Problem, source: GaussianSource, factor: Any, square: Any
     wavenumber = float(np.sqrt(k_squared.real))
     if wavenumber * deviation > NARROW or CORE_DEVIATIONS * deviation > 0.5 * problem.domain.size:
         return None
-    return SplitSource(source, shot, centre, deviation, complex(factor * source.amplitude), wavenumber)
+    amplitude = complex(factor * source.amplitude)
+    if amplitude.imag == 0:
+        return SplitSource(source, shot, centre, deviation, amplitude.real, wavenumber)
+    return SplitSource(source, shot, centre, deviation, amplitude, wavenumber)
 
 
 def apply(rewritten: Rewritten) -> Rewritten:
@@ -122,6 +127,8 @@ def apply(rewritten: Rewritten) -> Rewritten:
     problem = rewritten.problem
     candidate = problem.fields[0]
     n_shots = problem.n_shots or 1
+    if any(_is_near_the_boundary(item, problem) or _meets_a_condition(item, problem) for item in sources):
+        return rewritten
     cut_offs = [cut_off(item, problem.domain.bounds, problem.coordinates) for item in sources]
     new_rest: list[Any] = [sp.Integer(0)] * n_shots
     split = linear_coefficients(problem.equations[0], candidate)
@@ -136,7 +143,10 @@ def apply(rewritten: Rewritten) -> Rewritten:
     source_term = combined[0] if problem.n_shots is None else SourceFamily(combined)
     operator = sp.Add(*[c * _derivative(candidate, orders) for orders, c in coefficients.items()])
     addition = _addition(rewritten, sources, cut_offs)
-    conditions = [_shift_condition(condition, candidate, rewritten, sources, cut_offs) for condition in problem.conditions]
+    conditions = [
+        _shift_observations(condition, candidate, rewritten, addition) or _shift_condition(condition, candidate, rewritten, sources, cut_offs)
+        for condition in problem.conditions
+    ]
     smooth = problem.rewritten(equations=[operator + source_term], conditions=conditions)
     return replace(
         rewritten,
@@ -144,6 +154,25 @@ def apply(rewritten: Rewritten) -> Rewritten:
         additions=(*rewritten.additions, addition),
         applied=(*rewritten.applied, ("source splitting", reason)),
     )
+
+
+def _is_near_the_boundary(item: SplitSource, problem: Problem) -> bool:
+    """Whether the cut-off would have to fall inside the Gaussian, where the far form of its field does not hold."""
+    reaches = [abs(edge - c) for symbol, c in zip(problem.coordinates, item.centre, strict=True) for edge in problem.domain.bounds[symbol]]
+    return min(reaches) < 2 * CORE_DEVIATIONS * item.deviation
+
+
+def _meets_a_condition(item: SplitSource, problem: Problem) -> bool:
+    """Whether a condition other than observations, which are shifted by numbers, lies inside the Gaussian."""
+    for condition in problem.conditions:
+        if isinstance(condition, Observations):
+            continue
+        for residual in condition.residuals(problem.domain):
+            region = residual.region
+            points = region.points if region.domain is None else region.domain.sample_interior(N_PROBES, seed=0)
+            if points is not None and np.any(np.linalg.norm(points - np.array(item.centre), axis=-1) < CORE_DEVIATIONS * item.deviation):
+                return True
+    return False
 
 
 def _unit(dimension: int) -> MultiIndex:
@@ -161,7 +190,7 @@ def cut_off(item: SplitSource, bounds: dict[sp.Symbol, tuple[float, float]], sym
     Each factor falls as fast as its own side allows, so that a source near one face keeps a wide cut-off towards the others.
     """
     chi: Any = sp.Integer(1)
-    core = CORE_DEVIATIONS * item.deviation
+    core = START_DEVIATIONS * item.deviation
     for symbol, centre in zip(symbols, item.centre, strict=True):
         for side in (-1, 1):
             edge = bounds[symbol][1 if side > 0 else 0]
@@ -215,7 +244,8 @@ def _addition(rewritten: Rewritten, sources: tuple[SplitSource, ...], cut_offs: 
     def evaluate(points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
         result: NDArray[Any] = np.zeros((len(points), n_shots), dtype=float if _real_field(rewritten) else complex)
         for item, wave, factor in zip(sources, waves, factors, strict=True):
-            result[:, item.shot] += _leibniz(points, orders, wave, factor, np.array(item.centre))
+            part = _leibniz(points, orders, wave, factor, np.array(item.centre))
+            result[:, item.shot] += np.real(part) if _real_field(rewritten) else part
         return result
 
     core = tuple((item.centre, CORE_DEVIATIONS * item.deviation) for item in sources)
@@ -251,6 +281,21 @@ def _leibniz(points: NDArray[np.float64], orders: MultiIndex, wave: IncidentFiel
         weight = float(np.prod([sp.binomial(a, b) for a, b in zip(orders, inner, strict=True)]))
         total += weight * factor(points, outer) * wave.derivative(points - centre, inner)
     return total
+
+
+def _shift_observations(condition: Any, candidate: Any, rewritten: Rewritten, addition: Addition) -> Any | None:
+    """Subtract the known part from the observed values, its core included; None for what is not linear or not observed at common points."""
+    if not isinstance(condition, Observations):
+        return None
+    points = np.asarray(condition.points)
+    split = linear_coefficients(condition.expression, candidate)
+    if split is None or points.ndim != 2 or any(sum(orders) > KNOWN_ORDER for orders in split[0]):
+        return None
+    known: NDArray[Any] = np.zeros((len(points), 1))
+    for orders, coefficient in split[0].items():
+        known = known + evaluate_on(coefficient, rewritten.problem.coordinates, points)[:, None] * addition.evaluate(points, orders)
+    values = np.asarray(condition.values)
+    return replace(condition, values=values - (known[:, 0] if rewritten.problem.n_shots is None else known.T))
 
 
 def _shift_condition(condition: Any, candidate: Any, rewritten: Rewritten, sources: tuple[SplitSource, ...], cut_offs: list[Any]) -> Any:

@@ -13,7 +13,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.compiler.lowering import jets_in, unknown_symbol
-from pinnsiren.ir import Jet, ProblemIR, Residual
+from pinnsiren.ir import Jet, ProblemIR, Residual, partial_derivative
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.language.operators import NormalComponent
 from pinnsiren.language.sources import SourceFamily, select_shot
@@ -33,7 +33,8 @@ class ResidualProgram:
         algebra: expression in coefficient, jet and unknown symbols.
         partials: derivative of the algebra with respect to each jet.
         unknown_partials: derivative of the algebra with respect to each unknown scalar.
-        is_affine: whether the algebra is affine in the jets.
+        is_affine: whether the algebra is affine in the jets, with coefficients that hold no unknown scalar.
+        is_affine_in_jets: the same for fixed values of the unknown scalars.
         is_analytic: whether it is complex differentiable in the jets (no conjugate, real part or modulus).
     """
 
@@ -45,6 +46,7 @@ class ResidualProgram:
     partials: tuple[Any, ...]
     unknown_partials: tuple[Any, ...]
     is_affine: bool
+    is_affine_in_jets: bool
     is_analytic: bool
     _evaluate_coefficients: Callable[[NDArray[np.float64]], list[NDArray[Any]]]
 
@@ -72,24 +74,29 @@ def compile_residual(residual: Residual, ir: ProblemIR) -> ResidualProgram:
     unknown_symbols = [unknown_symbol(unknown) for unknown in ir.unknowns]
     unknowns = tuple(symbol for symbol in unknown_symbols if symbol in residual.expression.free_symbols)
     variables = {*(jet.symbol for jet in jets), *unknowns}
-    derivatives = {jet: sp.diff(residual.expression, jet.symbol) for jet in jets}
-    is_affine = not any(derivative.free_symbols & variables for derivative in derivatives.values())
+    derivatives = {jet: partial_derivative(residual.expression, jet.symbol) for jet in jets}
+    is_analytic = not any(node.free_symbols & variables for node in residual.expression.atoms(sp.conjugate, sp.re, sp.im, sp.Abs, sp.arg))
+    # The conjugate of a complex field has a constant derivative along the real direction, yet its algebra is not that derivative times the field.
+    can_be_affine = is_analytic or not any(ir.is_complex)
+    is_affine = can_be_affine and not any(derivative.free_symbols & variables for derivative in derivatives.values())
+    in_jets = {jet.symbol for jet in jets}
+    is_affine_in_jets = can_be_affine and not any(derivative.free_symbols & in_jets for derivative in derivatives.values())
     table: dict[Any, sp.Symbol] = {}
     if is_affine:
         rest = residual.expression.xreplace({jet.symbol: sp.Integer(0) for jet in jets})
         algebra = sp.Add(*[_coefficient(d, table) * jet.symbol for jet, d in derivatives.items()], _coefficient(rest, table))
     else:
         algebra = hoist(residual.expression, variables, table)
-    is_analytic = not residual.expression.atoms(sp.conjugate, sp.re, sp.im, sp.Abs, sp.arg)
     return ResidualProgram(
         residual=residual,
         jets=jets,
         unknowns=unknowns,
         coefficient_names=tuple(table.values()),
         algebra=algebra,
-        partials=tuple(sp.diff(algebra, jet.symbol) for jet in jets),
-        unknown_partials=tuple(sp.diff(algebra, symbol) for symbol in unknowns),
+        partials=tuple(partial_derivative(algebra, jet.symbol) for jet in jets),
+        unknown_partials=tuple(partial_derivative(algebra, symbol) for symbol in unknowns),
         is_affine=is_affine,
+        is_affine_in_jets=is_affine_in_jets,
         is_analytic=is_analytic,
         _evaluate_coefficients=_coefficient_evaluator(list(table), ir),
     )

@@ -1,7 +1,7 @@
 """Residuals in streams: the algebra of a residual program, rewritten from jets to the streams that a network carries.
 
-Input: residual programs and a stream plan. Output: expressions in stream symbols. Where the plan carries a combination of second derivatives, one of
-them is eliminated in favour of the combination; the others must then cancel.
+Input: residual programs and a stream plan. Output: expressions in stream symbols. Where the plan carries combinations of second derivatives, each
+residual reads one of them per field.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.compiler.residual_program import ResidualProgram
-from pinnsiren.compiler.stream_plan import StreamPlan
+from pinnsiren.compiler.stream_plan import StreamPlan, combination
 from pinnsiren.errors import CompileError
-from pinnsiren.ir import Jet
+from pinnsiren.ir import Jet, partial_derivative
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,17 @@ def stream_algebra(programs: Sequence[ResidualProgram], plan: StreamPlan) -> tup
 
 def _rewrite(program: ResidualProgram, plan: StreamPlan) -> StreamAlgebra:
     expression = program.algebra
-    for index in sorted({jet.field for jet in program.jets}):
-        for position, operator in enumerate(plan.operators):
+    names: dict[Any, Any] = {}
+    for index in sorted({jet.field for jet in program.jets if jet.order == 2}):
+        operators = plan.operators if all(len(operator) == 1 for operator in plan.operators) else (combination(program, index),)
+        for operator in operators:
+            if operator is None or operator not in plan.operators:
+                raise CompileError(f"{program.residual.label}: the stream plan carries {plan.operators} and no {operator}")
             (leading, factor), *others = operator
-            lead = Jet(index, leading).symbol
-            if lead in expression.free_symbols:
-                rest = sp.Add(*[sp.Float(c) * Jet(index, orders).symbol for orders, c in others])
-                stream = stream_symbol(index, plan.layout.operator_start + position)
-                replaced = expression.xreplace({lead: (stream - rest) / sp.Float(factor)})
-                expression = sp.expand(replaced) if others else replaced
-    names = {}
+            # The residual depends on the combination alone, so the leading derivative may stand for all of it.
+            stream = stream_symbol(index, plan.layout.operator_start + plan.operators.index(operator))
+            names[Jet(index, leading).symbol] = stream / sp.Float(factor) if factor != 1 else stream
+            names.update({Jet(index, orders).symbol: sp.Integer(0) for orders, _ in others})
     for jet in program.jets:
         if jet.order == 0:
             names[jet.symbol] = stream_symbol(jet.field, 0)
@@ -74,7 +75,7 @@ def _rewrite(program: ResidualProgram, plan: StreamPlan) -> StreamAlgebra:
         if symbol.name.startswith("stream"):
             head, position_text = symbol.name[6:].split("_")
             symbols.append((int(head), int(position_text), symbol))
-    partials = tuple(sp.diff(expression, unknown) for unknown in program.unknowns)
+    partials = tuple(partial_derivative(expression, unknown) for unknown in program.unknowns)
     return StreamAlgebra(program, tuple(symbols), expression, partials)
 
 

@@ -12,8 +12,7 @@ import sympy as sp
 
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.compiler.streams import StreamLayout
-from pinnsiren.errors import CompileError
-from pinnsiren.ir import Jet, MultiIndex, ProblemIR
+from pinnsiren.ir import MultiIndex, ProblemIR
 
 Operator = tuple[tuple[MultiIndex, float], ...]  # ((multi-index, constant coefficient), ...)
 
@@ -61,37 +60,27 @@ def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPl
 
 
 def _contracted(programs: Sequence[ResidualProgram], second: list[MultiIndex]) -> tuple[Operator, ...] | None:
-    """Find constant-coefficient combinations of second derivatives that serve every residual, or None.
-
-    Constant means: proportional to constants, the common factor stays in the algebra.
-    """
+    """Find constant-coefficient combinations of second derivatives that serve every residual, or None."""
     found: list[Operator] = []
     for program in programs:
-        fields = sorted({jet.field for jet in program.jets if jet.order == 2})
-        for index in fields:
-            coefficients = {}
-            for jet, partial in zip(program.jets, program.partials, strict=True):
-                if jet.field == index and jet.order == 2:
-                    coefficients[jet.orders] = partial
-            if set(coefficients) - set(second):
+        for index in sorted({jet.field for jet in program.jets if jet.order == 2}):
+            operator = combination(program, index)
+            if operator is None:
                 return None
-            leading = next(iter(coefficients.values()))
-            ratios = {orders: sp.simplify(value / leading) for orders, value in coefficients.items()}
-            if not all(ratio.is_number and ratio.is_real for ratio in ratios.values()):
-                return None
-            operator = tuple((orders, float(ratios[orders])) for orders in second if orders in ratios)
             if operator not in found:
                 found.append(operator)
     return tuple(found)
 
 
-def operator_of(jet: Jet, plan: StreamPlan) -> int:
-    """Return the index of the operator that is exactly a second derivative.
+def combination(program: ResidualProgram, field_index: int) -> Operator | None:
+    """Return the one combination of second derivatives of a field that a residual reads, or None.
 
-    Raises:
-        CompileError: the plan carries only combinations.
+    The partial derivatives of the residual are then proportional to constants; their common factor stays in the algebra.
     """
-    for index, operator in enumerate(plan.operators):
-        if operator == ((jet.orders, 1.0),):
-            return index
-    raise CompileError(f"the stream plan carries {plan.operators}; it has no stream for the derivative {jet.orders}")
+    partials = zip(program.jets, program.partials, strict=True)
+    second = {jet.orders: partial for jet, partial in partials if jet.field == field_index and jet.order == 2}
+    pairs = sorted(second.items(), reverse=True, key=lambda pair: pair[0])
+    ratios = [(orders, sp.simplify(partial / pairs[0][1])) for orders, partial in pairs]
+    if not all(ratio.is_number and ratio.is_real for _, ratio in ratios):
+        return None
+    return tuple((orders, float(ratio)) for orders, ratio in ratios)

@@ -10,7 +10,7 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.compiler.lowering import jets_in, unknown_symbol
-from pinnsiren.ir import ProblemIR
+from pinnsiren.ir import ProblemIR, partial_derivative
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def find_structure(ir: ProblemIR) -> Structure:
 def affine_degree(expression: Any, symbols: set[Any]) -> int:
     """Return 0 (linear: vanishes with the symbols), 1 (affine) or 2 (neither)."""
     for symbol in symbols & expression.free_symbols:
-        derivative = sp.diff(expression, symbol)
+        derivative = partial_derivative(expression, symbol)
         if derivative.free_symbols & symbols or derivative.has(sp.Derivative, sp.Subs):
             return 2
     rest = expression.xreplace(dict.fromkeys(symbols, sp.Integer(0)))

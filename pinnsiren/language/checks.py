@@ -3,6 +3,7 @@
 Input: the problem. Output: nothing, or a `ProblemError` in the user's words.
 """
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,36 +11,41 @@ import sympy as sp
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.compatibility import check_neumann_compatibility
-from pinnsiren.language.conditions import PML, AbstractCondition, Dirichlet, Observations, parts_of, regions_of
+from pinnsiren.language.conditions import ON_BOUNDARY, AbstractCondition, Observations, space_of
 from pinnsiren.language.declaration import Declaration
-from pinnsiren.language.domains import AbstractDomain, Box, SpaceTime
+from pinnsiren.language.domains import AbstractDomain, SpaceTime
+from pinnsiren.language.entries import scalar_entry
 from pinnsiren.language.needed_conditions import check_conditions_present
-from pinnsiren.language.numeric import evaluate_on
-from pinnsiren.language.operators import expand_operators, operator_coordinates
-from pinnsiren.language.sources import GaussianSource, SourceFamily, select_shot
-from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field
-
-N_PROBES = 257  # points at which expressions are probed for values that are complex or not finite
+from pinnsiren.language.operators import NormalComponent, operator_coordinates
+from pinnsiren.language.overlap_checks import check_contradictions, check_layers, warn_of_cauchy_data
+from pinnsiren.language.sources import GaussianSource, SourceFamily
+from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field, is_unknown
+from pinnsiren.language.value_checks import check_values
 
 
 def check_problem(problem: Declaration) -> None:
     """Run every check, the most basic first, so that the first message names the root of the trouble."""
     check_types(problem)
     check_fields(problem)
+    check_names(problem)
     for place, expression in labelled_expressions(problem):
         check_finite(problem, place, expression)
         check_symbols(problem, place, expression)
         check_applications(problem, place, expression)
         check_time_is_not_space(problem, place, expression)
         check_sources(problem, place, expression)
+    check_equations_hold_fields(problem)
+    check_conditions_hold_fields(problem)
     check_shots(problem)
     check_layers(problem)
     for condition in problem.conditions:
         condition.residuals(problem.domain)
-    check_realness(problem)
     check_exact(problem)
+    check_values(problem)
+    check_contradictions(problem)
     check_conditions_present(problem)
     check_neumann_compatibility(problem)
+    warn_of_cauchy_data(problem)
 
 
 def labelled_expressions(problem: Declaration) -> list[tuple[str, Any]]:
@@ -77,6 +83,30 @@ def check_fields(problem: Declaration) -> None:
             )
     if len(set(names)) != len(names):
         raise ProblemError(f"problem `{problem.name}` has two fields of one name among {names}; rename one")
+    shared = set(names) & {symbol.name for symbol in problem.domain.coordinates}
+    if shared:
+        raise ProblemError(f"problem `{problem.name}` has a field and a coordinate of the name `{shared.pop()}`; rename one")
+
+
+def check_names(problem: Declaration) -> None:
+    """Fields and unknowns have different names, so that a solution can be asked for each; a coefficient field is used in one way."""
+    known = {declaration_of(candidate).name: candidate for candidate in problem.fields}
+    for _, expression in labelled_expressions(problem):
+        for applied in applied_symbols(expression):
+            if not is_unknown(applied):
+                continue
+            other = known.setdefault(declaration_of(applied).name, applied)
+            if other != applied:
+                raise ProblemError(
+                    f"problem `{problem.name}` holds `{other}` and `{applied}`, two symbols of one name with different settings or arguments; "
+                    "declare the symbol once and use that object, or rename one"
+                )
+            strangers = sp.sympify(declaration_of(applied).initial).free_symbols - set(problem.domain.coordinates)
+            if strangers:
+                raise ProblemError(
+                    f"unknown field `{applied}` of problem `{problem.name}` starts at `{declaration_of(applied).initial}`, which holds "
+                    f"{', '.join(sorted(map(str, strangers)))}; expected the coordinates {problem.domain.coordinates} only"
+                )
 
 
 def check_finite(problem: Declaration, place: str, expression: Any) -> None:
@@ -93,6 +123,12 @@ def check_symbols(problem: Declaration, place: str, expression: Any) -> None:
     strangers = expression.free_symbols - set(problem.domain.coordinates)
     if strangers:
         names = ", ".join(sorted(f"`{symbol}`" for symbol in strangers))
+        twins = sorted({symbol.name for symbol in strangers} & {symbol.name for symbol in problem.domain.coordinates})
+        if twins:
+            raise ProblemError(
+                f"{place} of problem `{problem.name}` holds another symbol of the name `{twins[0]}` than the coordinate of the domain; "
+                "use the symbols that `coordinates` made, which are real, everywhere"
+            )
         raise ProblemError(
             f"{place} of problem `{problem.name}` holds the unknown symbol {names}; known are the coordinates {problem.domain.coordinates} "
             "and the fields. Give it a number, or declare it with `unknown`"
@@ -109,7 +145,12 @@ def check_applications(problem: Declaration, place: str, expression: Any) -> Non
         if not is_field(applied):
             continue
         candidate = declared.get(declaration.name)
-        if candidate is None or candidate.func != applied.func:
+        if candidate is not None and candidate.func != applied.func:
+            raise ProblemError(
+                f"field `{declaration.name}` in {place} of problem `{problem.name}` is declared as {declaration}, in fields= as "
+                f"{declaration_of(candidate)}; declare the field once and use that object"
+            )
+        if candidate is None:
             raise ProblemError(
                 f"field `{declaration.name}` stands in {place} of problem `{problem.name}` but is missing from fields={list(problem.fields)}; "
                 "add it there"
@@ -145,6 +186,46 @@ def check_sources(problem: Declaration, place: str, expression: Any) -> None:
                     f"a source in {place} of problem `{problem.name}` stands at {symbol}={float(value):g}, outside the domain ({low:g} to {high:g}); "
                     "move the source or enlarge the domain"
                 )
+        _check_inside(problem, place, source)
+
+
+def _check_inside(problem: Declaration, place: str, source: GaussianSource) -> None:
+    """The corners of the bounding box of a disk lie outside the disk."""
+    space = space_of(problem.domain)
+    centre = dict(zip(source.coordinates, source.centre, strict=True))
+    if set(centre) != set(space.coordinates) or not all(value.is_number for value in centre.values()):
+        return
+    point = np.array([[float(centre[symbol]) for symbol in space.coordinates]])
+    if not space.contains(point, ON_BOUNDARY)[0]:
+        raise ProblemError(
+            f"a source in {place} of problem `{problem.name}` stands at {centre}, outside the domain {space}; move the source or enlarge the domain"
+        )
+
+
+def check_equations_hold_fields(problem: Declaration) -> None:
+    """Every equation says something about what is solved for, and every field stands in an equation."""
+    for index, equation in enumerate(problem.equations):
+        if not any(is_field(node) or is_unknown(node) for node in equation.atoms(sp.Function)):
+            raise ProblemError(
+                f"equation {index} of problem `{problem.name}` is `{equation}`, which holds no field; expected an equation of {list(problem.fields)}"
+            )
+        if equation.has(NormalComponent):
+            raise ProblemError(
+                f"equation {index} of problem `{problem.name}` holds the normal, which has a value on boundaries only; move it to a Constraint"
+            )
+    for candidate in problem.fields:
+        if not any(equation.has(candidate) for equation in problem.equations):
+            raise ProblemError(
+                f"field `{candidate}` of problem `{problem.name}` stands in no equation; add its equation, or drop it from fields="
+            )
+
+
+def check_conditions_hold_fields(problem: Declaration) -> None:
+    """Every condition says something about what is solved for."""
+    for condition in problem.conditions:
+        nodes = {node for expression in condition.expressions() for node in sp.sympify(expression).atoms(sp.Function)}
+        if not any(is_field(node) or is_unknown(node) for node in nodes):
+            raise ProblemError(f"{condition} of problem `{problem.name}` holds no field; expected a condition on {list(problem.fields)}")
 
 
 def check_shots(problem: Declaration) -> None:
@@ -168,76 +249,32 @@ def check_shots(problem: Declaration) -> None:
                     raise ProblemError(f"observations of problem `{problem.name}` have {given}; the fields have shots={shots}")
 
 
-def check_layers(problem: Declaration) -> None:
-    """A layer lies on a box and on faces without another condition."""
-    for layer in (condition for condition in problem.conditions if isinstance(condition, PML)):
-        if not isinstance(problem.domain, Box):
-            raise ProblemError(
-                f"problem `{problem.name}` has an absorbing layer on {problem.domain}; layers are defined around a Box or Interval only"
-            )
-        faces = set(layer.faces(problem.domain))
-        for other in problem.conditions:
-            if other is layer or isinstance(other, (PML, Observations)):
-                continue
-            shared = faces & set(parts_of(getattr(other, "on", ()), problem.domain))
-            if shared:
-                raise ProblemError(
-                    f"problem `{problem.name}` has a layer and a {type(other).__name__} condition on the faces {', '.join(sorted(shared))}; "
-                    "keep one of them on each face"
-                )
-        symbols = [problem.domain.coordinates[problem.domain.face(face)[0]] for face in faces]
-        for equation in problem.equations:
-            if not any(node.has(layer.field) for node in expand_operators(equation).atoms(sp.Derivative)):
-                continue
-            if not set(symbols) <= equation.free_symbols | set(layer.field.args):
-                raise ProblemError(f"the layer of problem `{problem.name}` acts along {symbols}, which the equation does not hold")
-
-
-def check_realness(problem: Declaration) -> None:
-    """Real fields have real sources and data; coefficients are finite inside the domain."""
-    points = problem.domain.sample_interior(N_PROBES, seed=1)
-    all_real = not any(declaration_of(candidate).is_complex for candidate in problem.fields)
-    for place, expression in labelled_expressions(problem):
-        for shot in range(problem.n_shots or 1):
-            for part in coordinate_parts(select_shot(expand_operators(expression), shot)):
-                values = evaluate_on(part, problem.domain.coordinates, points)
-                if place.startswith("equation") and not np.all(np.isfinite(values)):
-                    where = f"{place} of problem `{problem.name}`"
-                    raise ProblemError(f"`{part}` in {where} is NaN or infinite inside the domain; check for a zero wave speed")
-                if all_real and np.any(np.abs(np.imag(values)) > 1e-14 * (1e-300 + np.abs(values))):
-                    raise ProblemError(
-                        f"`{part}` in {place} of problem `{problem.name}` is complex while the field `{problem.fields[0]}` is real; "
-                        "declare field(..., complex=True), or make the source real"
-                    )
-
-
-def coordinate_parts(expression: Any) -> list[Any]:
-    """Return coefficients and sources: the field-free factors of every term of an expanded expression."""
-    parts = []
-    for term in sp.Add.make_args(sp.expand_mul(expression)):
-        free = [factor for factor in sp.Mul.make_args(term) if not _holds_unknowns(factor)]
-        product = sp.Mul(*free)
-        if product is not sp.S.One:
-            parts.append(product)
-    return parts
-
-
-def _holds_unknowns(expression: Any) -> bool:
-    kinds = ("FieldDeclaration", "UnknownDeclaration", "UnknownFieldDeclaration", "NormalComponent")
-    return any(type(declaration_of(node)).__name__ in kinds or type(node).__name__ in kinds for node in expression.atoms(sp.Function))
-
-
 def check_exact(problem: Declaration) -> None:
     """Exact solutions belong to declared fields."""
     for candidate, solution in (problem.exact or {}).items():
-        if candidate not in problem.fields and not declaration_of(candidate):
-            raise ProblemError(f"exact= of problem `{problem.name}` names `{candidate}`; expected one of {list(problem.fields)}")
-        if not callable(solution) or isinstance(solution, sp.Basic):
-            check_symbols(problem, f"exact solution of `{candidate}`", sp.sympify(solution))
+        known = [*problem.fields, *_unknowns(problem)]
+        if candidate not in known:
+            raise ProblemError(f"exact= of problem `{problem.name}` names `{candidate}`; expected one of {known}")
+        place = f"the exact solution of `{candidate}`"
+        if callable(solution) and not isinstance(solution, sp.Basic):
+            _check_signature(problem, place, solution)
+            continue
+        expression = scalar_entry(f"{place} in problem `{problem.name}`", solution)
+        check_symbols(problem, place, expression)
+        check_finite(problem, place, expression)
+        if any(is_field(node) or is_unknown(node) for node in expression.atoms(sp.Function)):
+            raise ProblemError(f"{place} of problem `{problem.name}` is `{expression}`, which holds a field; expected coordinates only")
 
 
-def covered_parts(problem: Declaration, condition: AbstractCondition) -> set[str]:
-    """Return the boundary parts on which a condition stands."""
-    if isinstance(condition, (Dirichlet, PML)):
-        return {region.part for region in regions_of(condition.on, problem.domain) if region.part}
-    return {residual.region.part for residual in condition.residuals(problem.domain) if residual.region.part}
+def _check_signature(problem: Declaration, place: str, solution: Any) -> None:
+    symbols = problem.domain.coordinates
+    try:
+        inspect.signature(solution).bind(*symbols)
+    except TypeError as error:
+        raise ProblemError(f"{place} of problem `{problem.name}` cannot be called with an array for each of {symbols}: {error}") from error
+    except ValueError:
+        return  # a built-in function without a signature; nothing can be said before it is called
+
+
+def _unknowns(problem: Declaration) -> set[Any]:
+    return {node for _, expression in labelled_expressions(problem) for node in applied_symbols(expression) if is_unknown(node)}

@@ -16,11 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains import AbstractDomain, Box, SpaceTime
-from pinnsiren.language.operators import grad, normal
+from pinnsiren.language.entries import array_entry, check_entries_finite, equation_entry, number_entry, scalar_entry
+from pinnsiren.language.operators import NormalComponent, grad, normal
 from pinnsiren.language.symbols import declaration_of, is_field
 
 Location = Any  # "boundary", a part name, a tuple of part names, a domain, or a point {x: 0.6, z: 0.9}
 TIME_CONVENTIONS = ("+", "-")
+ON_BOUNDARY = 1e-9  # relative to the size of the domain: rounding of positions read from files
+N_SUBDOMAIN_PROBES = 64
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,33 @@ def regions_of(on: Location, domain: AbstractDomain) -> tuple[Region, ...]:
             domain.check_part(part)
         return tuple(Region("part", part=part) for part in parts)
     if isinstance(on, AbstractDomain):
+        _check_subdomain(on, domain)
         return (Region("domain", domain=on),)
     if isinstance(on, Mapping):
-        missing = [str(symbol) for symbol in domain.coordinates if symbol not in on]
-        if missing:
-            raise ProblemError(f"the point {on} misses the coordinates {', '.join(missing)}; give a value for each")
-        point = np.array([[float(on[symbol]) for symbol in domain.coordinates]])
-        if not domain.contains(point, 1e-9)[0]:
-            raise ProblemError(f"the point {on} lies outside the domain {domain}; move it inside")
-        return (Region("points", points=point),)
+        return (Region("points", points=_checked_point(on, domain)),)
     raise ProblemError(f"on={on!r} is no location; expected \"boundary\", a part such as \"x-\", a tuple of parts, a domain or a point {{x: 0.6}}")
+
+
+def _checked_point(on: Mapping[Any, Any], domain: AbstractDomain) -> NDArray[np.float64]:
+    missing = [str(symbol) for symbol in domain.coordinates if symbol not in on]
+    if missing:
+        raise ProblemError(f"the point {on} misses the coordinates {', '.join(missing)}; give a value for each")
+    strangers = [str(symbol) for symbol in on if symbol not in domain.coordinates]
+    if strangers:
+        raise ProblemError(f"the point {on} names {', '.join(strangers)}; the domain has the coordinates {domain.coordinates}")
+    point = np.array([[number_entry(f"the point {on}", on[symbol]) for symbol in domain.coordinates]])
+    if not domain.contains(point, ON_BOUNDARY)[0]:
+        raise ProblemError(f"the point {on} lies outside the domain {domain}; move it inside")
+    return point
+
+
+def _check_subdomain(on: AbstractDomain, domain: AbstractDomain) -> None:
+    if on.coordinates != domain.coordinates:
+        remedy = f"; for all times write SpaceTime({on}, ...)" if isinstance(domain, SpaceTime) and on.coordinates == domain.space.coordinates else ""
+        raise ProblemError(f"on={on} has the coordinates {on.coordinates}; the domain has {domain.coordinates}: expected the same{remedy}")
+    outside = ~domain.contains(on.sample_interior(N_SUBDOMAIN_PROBES, seed=1), ON_BOUNDARY)
+    if np.any(outside):
+        raise ProblemError(f"on={on} reaches outside the domain {domain}; expected a part of the domain: shrink or move it")
 
 
 def _check_is_field(condition: str, candidate: Any) -> None:
@@ -131,7 +151,7 @@ class Dirichlet(AbstractCondition):
 
     def __post_init__(self) -> None:
         _check_is_field("Dirichlet", self.field)
-        object.__setattr__(self, "value", sp.sympify(self.value))
+        object.__setattr__(self, "value", scalar_entry(f"the Dirichlet condition of `{_name(self.field)}`", self.value))
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return u - value on each region."""
@@ -159,6 +179,8 @@ def _flux_residuals(kind: str, field: Any, a: Any, b: Any, value: Any, on: Locat
     for region in regions_of(on, domain):
         if region.part is None:
             raise ProblemError(f"{kind} was given on={on!r}, which has no outward normal; name boundary parts")
+        if region.part not in space_of(domain).boundary_parts():
+            raise ProblemError(f"{kind} was given on={on!r}, an instant; use InitialCondition({_name(field)}.diff(t), ...)")
         expression = a * field + b * outward_derivative(field, region.part, domain) - value
         result.append(ConditionResidual(_label(kind, _name(field), region), expression, region))
     return tuple(result)
@@ -174,7 +196,7 @@ class Neumann(AbstractCondition):
 
     def __post_init__(self) -> None:
         _check_is_field("Neumann", self.field)
-        object.__setattr__(self, "value", sp.sympify(self.value))
+        object.__setattr__(self, "value", scalar_entry(f"the Neumann condition of `{_name(self.field)}`", self.value))
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return du/dn - value on each boundary part."""
@@ -198,7 +220,9 @@ class Robin(AbstractCondition):
     def __post_init__(self) -> None:
         _check_is_field("Robin", self.field)
         for name in ("a", "b", "value"):
-            object.__setattr__(self, name, sp.sympify(getattr(self, name)))
+            object.__setattr__(self, name, scalar_entry(f"{name} of the Robin condition of `{_name(self.field)}`", getattr(self, name)))
+        if self.a == 0 and self.b == 0:
+            raise ProblemError(f"the Robin condition of `{_name(self.field)}` has a = b = 0, which prescribes nothing; give a or b a value")
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return a u + b du/dn - value on each boundary part."""
@@ -217,8 +241,9 @@ class InitialCondition(AbstractCondition):
     value: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", sp.sympify(self.value))
-        if not any(is_field(node) for node in sp.sympify(self.expression).atoms(sp.Function)):
+        object.__setattr__(self, "expression", scalar_entry("InitialCondition", self.expression))
+        object.__setattr__(self, "value", scalar_entry(f"the initial value of `{self.expression}`", self.value))
+        if not any(is_field(node) for node in self.expression.atoms(sp.Function)):
             raise ProblemError(f"InitialCondition was given `{self.expression}`, which holds no field; pass u or u.diff(t)")
 
     @property
@@ -231,6 +256,12 @@ class InitialCondition(AbstractCondition):
         """Return expression - value at the first instant."""
         if not isinstance(domain, SpaceTime):
             raise ProblemError(f"an initial condition was declared on {domain}, which has no time; use SpaceTime(space, {{t: (0, T)}})")
+        strangers = {symbol for node in self.expression.atoms(sp.Derivative) for symbol, _ in node.variable_count} - {domain.time}
+        if strangers:
+            raise ProblemError(
+                f"InitialCondition was given `{self.expression}`, a derivative along {', '.join(sorted(map(str, strangers)))}; expected the field or "
+                f"its derivative along the time `{domain.time}`. The value determines its derivatives in space"
+            )
         region = Region("part", part=f"{domain.time}-")
         return (ConditionResidual(f"initial condition of {self.expression}", self.expression - self.value, region),)
 
@@ -270,7 +301,7 @@ class PML(AbstractCondition):
             value = getattr(self, name)
             if value is None:
                 continue
-            value = float(value)
+            value = number_entry(f"{name} of the PML of `{_name(self.field)}`", value)
             object.__setattr__(self, name, value)
             if not (np.isfinite(value) and value > 0):
                 raise ProblemError(f"PML of `{_name(self.field)}` was given {name}={value:g}; expected a positive number or None")
@@ -284,7 +315,10 @@ class PML(AbstractCondition):
 
     def faces(self, domain: AbstractDomain) -> tuple[str, ...]:
         """Return the names of the faces that carry the layer."""
-        return tuple(region.part for region in regions_of(self.on, domain) if region.part is not None)
+        regions = regions_of(self.on, domain)
+        if any(region.part not in space_of(domain).boundary_parts() for region in regions):
+            raise ProblemError(f"PML of `{_name(self.field)}` was given on={self.on!r}; expected a face such as \"x-\", a tuple or \"boundary\"")
+        return tuple(region.part for region in regions if region.part is not None)
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return nothing: the layer is a rewrite of the problem."""
@@ -317,35 +351,36 @@ class Observations(AbstractCondition):
     weights: ArrayLike | None = dataclass_field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "expression", sp.sympify(self.expression))
-        points, values = np.array(self.points, dtype=float), np.array(self.values)
-        if points.ndim not in (2, 3):
-            expected = "(n, n_coordinates) or (shots, n, n_coordinates)"
+        object.__setattr__(self, "expression", scalar_entry("Observations", self.expression))
+        points, values = array_entry("points of Observations", self.points), array_entry("values of Observations", self.values)
+        if points.ndim not in (2, 3) or points.dtype.kind != "f" or not points.size:
+            expected = "(n, n_coordinates) or (shots, n, n_coordinates), real and not empty"
             raise ProblemError(f"Observations were given points of shape {points.shape}; expected {expected}")
         if values.ndim not in (1, 2) or values.shape[-1] != points.shape[-2]:
             shapes = f"values of shape {values.shape} for points of shape {points.shape}"
             raise ProblemError(f"Observations were given {shapes}; expected one value per point")
-        if values.dtype.kind not in "fc":
-            values = values.astype(float)
-        for name, array in (("points", points), ("values", values)):
-            if not np.all(np.isfinite(array)):
-                raise ProblemError(f"Observations were given {name} with {int(np.sum(~np.isfinite(array)))} NaN or infinite entries; remove them")
+        check_entries_finite("points of Observations", points)
+        check_entries_finite("values of Observations", values)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "values", values)
         if self.weights is not None:
-            weights = np.array(self.weights, dtype=float)
-            if weights.shape != values.shape[-1:] or not np.all(np.isfinite(weights)) or np.any(weights < 0):
-                raise ProblemError(f"Observations were given weights of shape {weights.shape}; expected {values.shape[-1:]} numbers, none negative")
+            weights = array_entry("weights of Observations", self.weights)
+            if weights.shape != values.shape[-1:] or weights.dtype.kind != "f":
+                raise ProblemError(f"Observations were given weights of shape {weights.shape}; expected {values.shape[-1:]}, one per point")
+            check_entries_finite("weights of Observations", weights)
+            if np.any(weights < 0):
+                raise ProblemError(f"Observations were given the weight {weights.min():g}; expected numbers that are not negative")
             object.__setattr__(self, "weights", weights)
-        if self.noise is not None and not self.noise >= 0:
+        if self.noise is not None and not 0 <= number_entry("noise of Observations", self.noise) < np.inf:
             raise ProblemError(f"Observations were given noise={self.noise}; expected a number that is not negative, or None")
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return expression - values at the points."""
         points = np.asarray(self.points)
         if points.shape[-1] != len(domain.coordinates):
-            raise ProblemError(f"Observations have {points.shape[-1]} columns; the domain has the coordinates {domain.coordinates}")
-        inside = domain.contains(points.reshape(-1, points.shape[-1]), 1e-9)
+            given = f"points with {points.shape[-1]} columns"
+            raise ProblemError(f"Observations were given {given}; the domain has the coordinates {domain.coordinates}: expected one column each")
+        inside = domain.contains(points.reshape(-1, points.shape[-1]), ON_BOUNDARY)
         if not np.all(inside):
             first = points.reshape(-1, points.shape[-1])[~inside][0]
             raise ProblemError(f"{int(np.sum(~inside))} observations lie outside the domain {domain}, the first at {first}; move or drop them")
@@ -366,17 +401,14 @@ class Constraint(AbstractCondition):
     on: Location = "boundary"
 
     def __post_init__(self) -> None:
-        expression = sp.sympify(self.expression)
-        if isinstance(expression, sp.Equality):
-            expression = expression.lhs - expression.rhs
-        object.__setattr__(self, "expression", expression)
+        object.__setattr__(self, "expression", equation_entry("Constraint", self.expression))
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return the expression on each region."""
-        return tuple(
-            ConditionResidual(_label("constraint", str(self.expression), region), self.expression, region)
-            for region in regions_of(self.on, domain)
-        )
+        regions = regions_of(self.on, domain)
+        if self.expression.has(NormalComponent) and any(region.part not in space_of(domain).boundary_parts() for region in regions):
+            raise ProblemError(f"the constraint `{self.expression}` holds the normal, which on={self.on!r} does not have; name boundary parts")
+        return tuple(ConditionResidual(_label("constraint", str(self.expression), region), self.expression, region) for region in regions)
 
     def expressions(self) -> tuple[Any, ...]:
         """Return the expression."""

@@ -5,6 +5,7 @@ NumPy directly.
 """
 
 from collections.abc import Callable
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,53 @@ class SmoothStep(sp.Function):
         return SmoothStep(value, degree, order + 1) if argindex == 1 else sp.Integer(0)
 
 
+class QuadrantPotential(sp.Function):
+    """Function whose Laplacian is 1 where x > 0 and y > 0, else 0: `QuadrantPotential(x, y, i, j)`, differentiated i times in x and j times in y.
+
+    (2 x y log r + theta (x^2 - y^2)) / (4 pi) plus r^2 / 4 inside the quadrant and -(x^2 - y^2) / 4 outside, theta in [0, 2 pi): continuous with its
+    gradient, logarithmic second derivative at the corner, as solutions have where a coefficient jumps across a right angle.
+    """
+
+    nargs = (4,)
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Return the next derivative."""
+        x, y, i, j = self.args
+        if argindex == 1:
+            return QuadrantPotential(x, y, i + 1, j)
+        return QuadrantPotential(x, y, i, j + 1) if argindex == 2 else sp.Integer(0)
+
+
+def quadrant_potential(x: Any, y: Any, i: Any, j: Any) -> Any:
+    """Evaluate `QuadrantPotential` through z^2 log z, of which it is the imaginary part up to piecewise quadratics."""
+    x, y = np.broadcast_arrays(np.asarray(x, dtype=float) + 0.0, np.asarray(y, dtype=float) + 0.0)
+    i, j = int(i), int(j)
+    order = i + j
+    # The shift keeps the logarithm finite at the corner; it multiplies zeros up to first order.
+    z = np.where((x == 0) & (y == 0), 1e-30, x + 1j * y)
+    angle = np.mod(np.angle(z), 2 * np.pi)
+    logarithm = np.log(np.abs(z)) + 1j * angle
+    if order == 0:
+        value = z**2 * logarithm
+    elif order == 1:
+        value = 2 * z * logarithm + z
+    elif order == 2:
+        value = 2 * logarithm + 3
+    else:
+        value = 2 * (-1) ** (order - 3) * factorial(order - 3) / z ** (order - 2)
+    harmonic = np.imag((1j) ** j * value) / (4 * np.pi)
+    square_x = _quarter_square(x, i) if j == 0 else 0.0 * x
+    square_y = _quarter_square(y, j) if i == 0 else 0.0 * y
+    # The branch cut of the angle lies on y = 0: there the angle is 0, which belongs to the inside.
+    inside = (x > 0) & (y >= 0)
+    return harmonic + np.where(inside, square_x + square_y, square_y - square_x)
+
+
+def _quarter_square(x: Any, order: int) -> Any:
+    """Return the derivative of x^2 / 4."""
+    return (0.25 * x**2, 0.5 * x, 0.5 + 0.0 * x)[order] if order <= 2 else 0.0 * x
+
+
 def smooth_step(x: Any, degree: Any, order: Any) -> Any:
     """Evaluate `SmoothStep`: the regularised incomplete beta function I_x(degree + 1, degree + 1) or its derivative."""
     n = int(degree) + 1
@@ -74,5 +122,6 @@ NUMERIC_HEADS: dict[str, Callable[..., Any]] = {
     "PositivePart": lambda x: np.maximum(x, 0.0),
     "Step": lambda x: np.asarray(x > 0, dtype=float),
     "SmoothStep": smooth_step,
+    "QuadrantPotential": quadrant_potential,
     "Clamp": lambda x, low, high: np.clip(x, low, high),
 }

@@ -23,6 +23,7 @@ from pinnsiren.language.conditions import (
     outward_derivative,
     parts_of,
 )
+from pinnsiren.language.entries import scalar_entry
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
 from pinnsiren.language.problem import Problem
@@ -56,7 +57,7 @@ def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
     strangers = [str(candidate) for candidate in solutions if candidate not in problem.fields]
     if strangers:
         raise ProblemError(f"manufactured(`{problem.name}`) was given expressions for {', '.join(strangers)}; its fields are {list(problem.fields)}")
-    exact = {candidate: sp.sympify(solutions[candidate]) for candidate in problem.fields}
+    exact = {candidate: scalar_entry(f"manufactured solution of `{candidate}`", solutions[candidate]) for candidate in problem.fields}
     equations = []
     for equation in problem.equations:
         operator = _without_sources(equation)

@@ -7,14 +7,19 @@ value and an initial time derivative, while a face without a condition then mean
 import warnings
 from typing import Any
 
+import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError, ProblemWarning
 from pinnsiren.language.conditions import PML, InitialCondition, Observations, space_of
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import SpaceTime
+from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
+from pinnsiren.language.sources import SourceFamily
 from pinnsiren.language.symbols import declaration_of
+from pinnsiren.language.value_checks import N_PROBES, ROUNDING, holds_unknowns
 
 
 def derivative_orders(problem: Declaration, candidate: Any) -> dict[sp.Symbol, int]:
@@ -35,7 +40,7 @@ def check_conditions_present(problem: Declaration) -> None:
         domain = problem.domain
         if isinstance(domain, SpaceTime):
             _check_initial_conditions(problem, candidate, orders[domain.time])
-            _check_hyperbolic_sign(problem, candidate)
+            _check_evolution_sign(problem, candidate, orders[domain.time])
             if orders[domain.time] >= 2:
                 continue
         _check_faces(problem, candidate, orders)
@@ -78,25 +83,48 @@ def _check_initial_conditions(problem: Declaration, candidate: Any, time_order: 
         raise ProblemError(
             f"field `{name}` of problem `{problem.name}` has no initial time derivative; add InitialCondition({name}.diff({time}), value)"
         )
+    beyond = sorted(number for number in given if number >= max(time_order, 1))
+    if beyond:
+        raise ProblemError(
+            f"field `{name}` of problem `{problem.name}` has an initial condition on its time derivative of order {beyond[0]}; its equation is of "
+            f"order {time_order} in time and determines that itself: drop the condition"
+        )
 
 
-def _check_hyperbolic_sign(problem: Declaration, candidate: Any) -> None:
-    """An initial value problem of second order in time needs space and time derivatives of opposite sign."""
+def _check_evolution_sign(problem: Declaration, candidate: Any, time_order: int) -> None:
+    """Waves need space and time derivatives of opposite sign, diffusion a positive diffusivity; else the problem is ill-posed."""
     domain = problem.domain
     assert isinstance(domain, SpaceTime)
+    points = domain.sample_interior(N_PROBES, seed=1)
     for equation in problem.equations:
         expanded = sp.expand_mul(expand_operators(equation))
-        in_time = expanded.coeff(sp.Derivative(candidate, (domain.time, 2)))
+        in_time = _coefficient(expanded, candidate, domain.time, time_order)
+        if in_time == 0 or time_order not in (1, 2):
+            continue
         for symbol in domain.space.coordinates:
-            in_space = expanded.coeff(sp.Derivative(candidate, (symbol, 2)))
-            ratio = sp.simplify(in_space / in_time) if in_time != 0 and in_space.is_number and in_time.is_number else None
-            if ratio is not None and ratio.is_positive:
-                raise ProblemError(
-                    f"the equation of `{candidate}` in problem `{problem.name}` has a squared wave speed of {-ratio} along `{symbol}`; "
-                    "expected u_tt - c**2 u_xx with a positive c"
-                )
-            if in_time != 0 and not any(symbol in [s for s, _ in node.variable_count] for node in expanded.atoms(sp.Derivative)):
+            _check_sign(problem, candidate, -_coefficient(expanded, candidate, symbol, 2) / in_time, symbol, time_order, points)
+            if time_order == 2 and not any(symbol in [s for s, _ in node.variable_count] for node in expanded.atoms(sp.Derivative)):
                 raise ProblemError(
                     f"the equation of `{candidate}` in problem `{problem.name}` holds no derivative along `{symbol}`; "
                     "a wave speed of zero is the usual cause: expected a positive one"
                 )
+
+
+def _coefficient(expanded: Any, candidate: Any, symbol: sp.Symbol, order: int) -> Any:
+    return expanded.coeff(sp.Derivative(candidate, (symbol, order)))
+
+
+def _check_sign(problem: Declaration, candidate: Any, ratio: Any, symbol: sp.Symbol, time_order: int, points: NDArray[np.float64]) -> None:
+    if ratio == 0 or holds_unknowns(ratio) or ratio.has(SourceFamily):
+        return
+    values = evaluate_on(ratio, problem.domain.coordinates, points)
+    bad = (values.real < 0) | ((values == 0) & (time_order == 2))
+    bad &= np.abs(values.imag) <= ROUNDING * np.abs(values)  # Schroedinger's equation has an imaginary ratio
+    if np.any(bad):
+        wave, diffusion = ("squared wave speed", "u_tt - c**2 u_xx with a positive c"), ("diffusivity", "u_t - a u_xx with a positive a")
+        quantity, form = wave if time_order == 2 else diffusion
+        place = ", ".join(f"{s}={v:.3g}" for s, v in zip(problem.domain.coordinates, points[bad][0], strict=True))
+        raise ProblemError(
+            f"the equation of `{candidate}` in problem `{problem.name}` has a {quantity} of {values.real[bad][0]:.3g} along `{symbol}` at {place}; "
+            f"expected {form}: check the sign and the value"
+        )

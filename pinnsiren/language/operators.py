@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.errors import ProblemError
+from pinnsiren.language.entries import scalar_entry
 from pinnsiren.language.symbols import is_field, is_unknown
 
 TIME_NAME = "t"
@@ -74,7 +75,7 @@ class NormalComponent(sp.Function):
 
 def _spatial_coordinates(expression: Any, over: Iterable[sp.Symbol] | None, operator: str) -> tuple[sp.Symbol, ...]:
     if over is not None:
-        chosen = tuple(over)
+        chosen = tuple(over) if isinstance(over, Iterable) else ()
         if not chosen or not all(isinstance(symbol, sp.Symbol) for symbol in chosen):
             raise ProblemError(f"{operator} was given over={over!r}; expected one or more coordinates such as over=(x, y)")
         return chosen
@@ -84,7 +85,10 @@ def _spatial_coordinates(expression: Any, over: Iterable[sp.Symbol] | None, oper
             found += [symbol for symbol in applied.args if symbol not in found]
     if not found:
         raise ProblemError(f"{operator} was given `{expression}`, which holds no field; name the coordinates with over=(x, y)")
-    return tuple(symbol for symbol in found if symbol.name != TIME_NAME)
+    spatial = tuple(symbol for symbol in found if symbol.name != TIME_NAME)
+    if not spatial:
+        raise ProblemError(f"{operator} was given `{expression}`, which depends on the time `{TIME_NAME}` only; name the coordinates with over=")
+    return spatial
 
 
 def grad(expression: Any, over: Iterable[sp.Symbol] | None = None) -> Any:
@@ -93,17 +97,19 @@ def grad(expression: Any, over: Iterable[sp.Symbol] | None = None) -> Any:
     Raises:
         ProblemError: an expression without a field and no `over=`.
     """
-    symbols = _spatial_coordinates(expression, over, "grad")
-    return sp.ImmutableMatrix([SpatialDerivative(expression, symbol) for symbol in symbols])
+    scalar = scalar_entry("grad", expression)
+    return sp.ImmutableMatrix([SpatialDerivative(scalar, symbol) for symbol in _spatial_coordinates(scalar, over, "grad")])
 
 
 def div(flux: Any, over: Iterable[sp.Symbol] | None = None) -> Any:
     """Divergence of a vector, kept as a flux: `div(a * grad(u))` stays in divergence form, also for the grid solver.
 
     Raises:
-        ProblemError: a number of components that differs from the number of coordinates.
+        ProblemError: no vector, or a number of components that differs from the number of coordinates.
     """
-    components = list(flux)
+    if not isinstance(flux, (Iterable, sp.MatrixBase)):
+        raise ProblemError(f"div was given the scalar `{flux}`; expected a vector such as grad(u), or a list of components")
+    components = [scalar_entry("a component of div", component) for component in flux]
     symbols = _spatial_coordinates(sp.Tuple(*components), over, "div")
     if len(components) != len(symbols):
         raise ProblemError(f"div was given {len(components)} components for the coordinates {symbols}; expected one each, or name them with over=")
@@ -118,7 +124,8 @@ def laplacian(expression: Any, over: Iterable[sp.Symbol] | None = None) -> Any:
     >>> laplacian(field("u", x, t)).doit()
     Derivative(u(x, t), (x, 2))
     """
-    return Laplacian(sp.sympify(expression), *_spatial_coordinates(expression, over, "laplacian"))
+    scalar = scalar_entry("laplacian", expression)
+    return Laplacian(scalar, *_spatial_coordinates(scalar, over, "laplacian"))
 
 
 def normal(*coordinates_or_field: Any) -> Any:

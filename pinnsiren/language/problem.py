@@ -3,8 +3,9 @@
 Input: fields, domain, equations, conditions. Output: `Problem`, with every equation as one scalar expression "left side minus right side".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sympy as sp
@@ -14,28 +15,25 @@ from pinnsiren.language import checks
 from pinnsiren.language.conditions import AbstractCondition
 from pinnsiren.language.declaration import Exact
 from pinnsiren.language.domains import AbstractDomain
+from pinnsiren.language.entries import equation_entry, scalar_entry
 from pinnsiren.language.symbols import declaration_of, is_unknown
 
 
 def _scalar_residuals(equation: Any, index: int, name: str) -> list[Any]:
     """Return left minus right of an equation, component by component."""
-    if isinstance(equation, (bool, sp.logic.boolalg.BooleanAtom)):
-        raise ProblemError(
-            f"equation {index} of problem `{name}` has collapsed to {bool(equation)}: SymPy decided it when it was written, because both sides "
-            "are numbers or identical. Check that it holds a field on one side"
-        )
-    if isinstance(equation, sp.Equality):
-        left, right = equation.lhs, equation.rhs
-        if isinstance(left, sp.MatrixBase) or isinstance(right, sp.MatrixBase):
-            if getattr(left, "shape", None) != getattr(right, "shape", None):
-                raise ProblemError(f"equation {index} of problem `{name}` has sides of different shape; expected matrices of one shape")
-            return [a - b for a, b in zip(left, right, strict=True)]
-        return [left - right]
+    what = f"equation {index} of problem `{name}`"
+    if isinstance(equation, sp.Equality) and isinstance(equation.lhs, sp.MatrixBase):
+        # SymPy has decided an equation of matrices that differ in shape, so that both sides have one shape here.
+        return [scalar_entry(what, a) - scalar_entry(what, b) for a, b in zip(equation.lhs, equation.rhs, strict=True)]
     if isinstance(equation, sp.MatrixBase):
-        return list(equation)
-    if not isinstance(equation, sp.Expr):
-        raise ProblemError(f"equation {index} of problem `{name}` is `{equation!r}`; expected sp.Eq, an expression that should vanish, or a matrix")
-    return [equation]
+        return [scalar_entry(what, component) for component in equation]
+    return [equation_entry(what, equation)]
+
+
+def _listed(name: str, argument: str, given: Any) -> list[Any]:
+    if isinstance(given, (str, sp.Basic, AbstractCondition)) or not isinstance(given, Iterable):
+        raise ProblemError(f"problem `{name}` was given {argument}={given!r}; expected a list: {argument}=[...]")
+    return list(given)
 
 
 @dataclass(frozen=True, init=False)
@@ -73,14 +71,16 @@ class Problem:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ProblemError(f"a problem was named {name!r}; expected a text such as \"helmholtz_disc\"")
-        given = list(equations)
+        given = _listed(name, "equations", equations)
         residuals = [residual for index, equation in enumerate(given) for residual in _scalar_residuals(equation, index, name)]
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "fields", tuple(fields))
+        object.__setattr__(self, "fields", tuple(_listed(name, "fields", fields)))
         object.__setattr__(self, "domain", domain)
         object.__setattr__(self, "equations", tuple(residuals))
-        object.__setattr__(self, "conditions", tuple(conditions))
-        object.__setattr__(self, "exact", None if exact is None else dict(exact))
+        object.__setattr__(self, "conditions", tuple(_listed(name, "conditions", conditions)))
+        if exact is not None and not isinstance(exact, Mapping):
+            raise ProblemError(f"problem `{name}` was given exact={exact!r}; expected a solution per field such as exact={{u: sp.sin(x)}}")
+        object.__setattr__(self, "exact", None if exact is None else MappingProxyType(dict(exact)))
         checks.check_problem(self)
 
     def rewritten(

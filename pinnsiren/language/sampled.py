@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import NdBSpline, make_interp_spline
 
 from pinnsiren.errors import ProblemError
+from pinnsiren.language.entries import array_entry, check_entries_finite
 
 OUTSIDE = ("nearest", "zero")
 
@@ -72,6 +73,21 @@ def _tensor_spline(axes: tuple[NDArray[np.float64], ...], values: NDArray[Any], 
     return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), degrees)
 
 
+def _checked_axis(what: str, positions: ArrayLike) -> NDArray[np.float64]:
+    axis = array_entry(what, positions)
+    if axis.ndim != 1 or len(axis) < 2 or axis.dtype.kind != "f":
+        raise ProblemError(f"{what} has shape {axis.shape}; expected at least two real positions in one row")
+    check_entries_finite(what, axis)
+    falls = np.flatnonzero(np.diff(axis) <= 0)
+    if len(falls):
+        first = int(falls[0])
+        raise ProblemError(
+            f"{what} goes from {axis[first]:g} to {axis[first + 1]:g} at entry {first + 1}; expected increasing positions: sort them, and the values "
+            "with them"
+        )
+    return np.asarray(axis, dtype=float)
+
+
 def sampled(name: str, axes: Mapping[sp.Symbol, ArrayLike], values: ArrayLike, order: int = 3, outside: str = "nearest") -> Any:
     """Declare data on a rectilinear grid as a function of the coordinates.
 
@@ -89,21 +105,17 @@ def sampled(name: str, axes: Mapping[sp.Symbol, ArrayLike], values: ArrayLike, o
     >>> sampled("wavelet", {x: [0, 1, 2]}, [0.0, 1.0, 4.0])
     wavelet(x)
     """
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise ProblemError(f"sampled data were named `{name}`; expected letters, digits and underscores")
-    arrays = tuple(np.array(axis, dtype=float) for axis in axes.values())
-    data = np.array(values)
-    if data.dtype.kind not in "fc":
-        data = data.astype(float)
-    for symbol, axis in zip(axes, arrays, strict=True):
-        if axis.ndim != 1 or len(axis) < 2 or not np.all(np.isfinite(axis)) or np.any(np.diff(axis) <= 0):
-            raise ProblemError(f"axis `{symbol}` of `{name}` has shape {axis.shape}; expected at least two finite, increasing positions")
+    if not isinstance(axes, Mapping) or not axes or not all(isinstance(symbol, sp.Symbol) for symbol in axes):
+        raise ProblemError(f"`{name}` was given the axes `{axes}`; expected positions per coordinate such as {{x: [0, 1, 2], y: [0, 1]}}")
+    arrays = tuple(_checked_axis(f"axis `{symbol}` of `{name}`", axis) for symbol, axis in axes.items())
+    data = array_entry(f"values of `{name}`", values)
     shape = tuple(len(axis) for axis in arrays)
     if data.shape != shape:
         raise ProblemError(f"values of `{name}` have shape {data.shape}; the axes {tuple(map(str, axes))} ask for {shape}")
-    if not np.all(np.isfinite(data)):
-        raise ProblemError(f"values of `{name}` hold {int(np.sum(~np.isfinite(data)))} entries that are NaN or infinite; expected finite numbers")
-    if order not in (1, 2, 3, 4, 5):
+    check_entries_finite(f"values of `{name}`", data)
+    if isinstance(order, bool) or order not in (1, 2, 3, 4, 5):
         raise ProblemError(f"`{name}` was given order={order}; expected a spline order from 1 to 5")
     if outside not in OUTSIDE:
         raise ProblemError(f"`{name}` was given outside=\"{outside}\"; expected one of {OUTSIDE}")

@@ -6,6 +6,7 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.errors import ProblemError
+from pinnsiren.language.entries import scalar_entry
 
 
 class GaussianSource(sp.Function):
@@ -29,16 +30,25 @@ class GaussianSource(sp.Function):
     nargs = (4,)
 
     def __new__(cls, *args: Any, at: Mapping[sp.Symbol, Any] | None = None, variance: Any = None, amplitude: Any = 1, **options: Any) -> Any:
-        if at is None:
+        if at is None and len(args) == 4:
             return super().__new__(cls, *args, **options)
+        if args or at is None:
+            given = ", ".join(map(str, args)) or "no centre"
+            raise ProblemError(f"GaussianSource was given {given}; name its arguments: GaussianSource(at={{x: 0, y: 0}}, variance=0.01, amplitude=1)")
         if not isinstance(at, Mapping) or not at or not all(isinstance(symbol, sp.Symbol) for symbol in at):
             raise ProblemError(f"GaussianSource was given at={at!r}; expected a centre such as {{x: 0, y: 0}}")
         if variance is None:
             raise ProblemError("GaussianSource was given no variance; pass variance=sigma**2, in squared units of the coordinates")
-        spread = sp.sympify(variance)
+        spread = scalar_entry("the variance of a GaussianSource", variance)
+        if spread.free_symbols:
+            raise ProblemError(f"GaussianSource was given variance={variance}, which depends on {spread.free_symbols}; expected a positive number")
         if spread.is_number and not (spread.is_real and spread > 0 and spread.is_finite):
             raise ProblemError(f"GaussianSource was given variance={variance}; expected a positive number, the square of the standard deviation")
-        return super().__new__(cls, sp.Tuple(*at), sp.Tuple(*at.values()), spread, sp.sympify(amplitude), **options)
+        centre = [scalar_entry(f"the centre of a GaussianSource along `{symbol}`", value) for symbol, value in at.items()]
+        for symbol, value in zip(at, centre, strict=True):
+            if value.is_number and not (value.is_real and value.is_finite):
+                raise ProblemError(f"GaussianSource was given the centre {symbol}={value}; expected a finite real number")
+        return super().__new__(cls, sp.Tuple(*at), sp.Tuple(*centre), spread, scalar_entry("the amplitude of a GaussianSource", amplitude), **options)
 
     @property
     def coordinates(self) -> tuple[Any, ...]:
@@ -85,11 +95,13 @@ class RickerWavelet(sp.Function):
     nargs = (3,)
 
     def __new__(cls, t: Any, frequency: Any = None, delay: Any = None, **options: Any) -> Any:
-        peak = sp.sympify(frequency)
-        if peak is None or (peak.is_number and not (peak.is_real and peak > 0)):
+        peak = scalar_entry("the frequency of a RickerWavelet", frequency)
+        if peak.is_number and not (peak.is_real and peak > 0):
             raise ProblemError(f"RickerWavelet was given frequency={frequency}; expected a positive number of cycles per unit of time")
-        start = sp.Rational(3, 2) / peak if delay is None else sp.sympify(delay)
-        return super().__new__(cls, t, peak, start, **options)
+        start = sp.Rational(3, 2) / peak if delay is None else scalar_entry("the delay of a RickerWavelet", delay)
+        if start.is_number and not (start.is_real and start.is_finite):
+            raise ProblemError(f"RickerWavelet was given delay={delay}; expected a finite time, or None for 1.5 / frequency")
+        return super().__new__(cls, scalar_entry("the time of a RickerWavelet", t), peak, start, **options)
 
     def doit(self, **hints: Any) -> Any:
         """Return the plain SymPy expression."""
@@ -108,9 +120,11 @@ class SourceFamily(sp.Function):
         members: Iterable[Any] = args
         if len(args) == 1 and isinstance(args[0], (list, tuple)):
             members = args[0]
-        expressions = [sp.sympify(member) for member in members]
+        expressions = [scalar_entry("SourceFamily", member) for member in members]
         if not expressions:
             raise ProblemError("SourceFamily was given no sources; expected one per shot")
+        if any(member.has(SourceFamily) for member in expressions):
+            raise ProblemError("SourceFamily was given another SourceFamily as a member; expected one source per shot in one list")
         return super().__new__(cls, *expressions, **options)
 
     def _eval_derivative(self, symbol: Any) -> Any:

@@ -5,6 +5,7 @@ declaration takes part in SymPy's comparison of classes, so that two fields of o
 registry is shared between problems. Fields carry no assumption of realness: `sp.Eq(u, 1 + 1j)` must stay an equation.
 """
 
+import keyword
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from sympy.core.function import AppliedUndef
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains.base import AbstractDomain
+from pinnsiren.language.entries import number_entry, scalar_entry
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,18 @@ def coordinates(names: str) -> Any:
     >>> coordinates("x y")
     (x, y)
     """
-    parts = names.replace(",", " ").split()
+    parts = names.replace(",", " ").split() if isinstance(names, str) else []
     if not parts or len(set(parts)) != len(parts):
-        raise ProblemError(f"coordinates were given as `{names}`; expected one or more different names such as \"x y\"")
+        raise ProblemError(f"coordinates were given as `{names}`; expected one or more different names in one text, such as \"x y\"")
+    for part in parts:
+        _check_name(part, "a coordinate")
     return sp.symbols(names, real=True)
 
 
 def _check_name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ProblemError(f"{what} was named `{name}`; expected a name of letters, digits and underscores such as \"u\"")
+    # A keyword could not name an argument of a solution: solution(lambda=0.5) is no Python.
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise ProblemError(f"{what} was named `{name}`; expected a name of letters, digits and underscores such as \"u\", and no word of Python")
 
 
 def _check_coordinates(name: str, symbols: Sequence[Any]) -> None:
@@ -98,7 +103,7 @@ def field(name: str, *coordinate_symbols: sp.Symbol, complex: bool = False, shot
     """
     _check_name(name, "a field")
     _check_coordinates(name, coordinate_symbols)
-    if shots is not None and (not isinstance(shots, int) or shots < 1):
+    if shots is not None and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
         raise ProblemError(f"field `{name}` was given shots={shots}; expected a positive whole number or None")
     declaration = FieldDeclaration(name, bool(complex), shots)
     return sp.Function(name, declaration=declaration)(*coordinate_symbols)
@@ -114,17 +119,28 @@ def _check_bounds(name: str, bounds: tuple[float, float]) -> tuple[float, float]
     return low, high
 
 
+def _starting_value(name: str, initial: Any, is_complex: bool) -> complex:
+    expression = scalar_entry(f"unknown `{name}`", initial)
+    if not expression.is_number or not expression.is_finite:
+        raise ProblemError(f"unknown `{name}` starts at {initial}; expected a finite number")
+    start = complex(expression)
+    if start.imag and not is_complex:
+        raise ProblemError(f"unknown `{name}` starts at the complex number {initial}; declare it with complex=True, or start at a real one")
+    return start if is_complex else start.real
+
+
 def unknown(name: str, initial: complex, bounds: tuple[float, float] = (-sp.oo, sp.oo), complex: bool = False) -> Any:
     """Declare a scalar that is solved for together with the fields.
 
     Raises:
-        ProblemError: bounds out of order or an initial value outside them.
+        ProblemError: bounds out of order, or an initial value that is no finite number or lies outside them.
     """
     _check_name(name, "an unknown")
     low, high = _check_bounds(name, bounds)
-    if not complex and not low <= float(initial.real) <= high:
+    start = _starting_value(name, initial, complex)
+    if not complex and not low <= start.real <= high:
         raise ProblemError(f"unknown `{name}` starts at {initial}, outside its bounds ({low}, {high}); move the start or the bounds")
-    return sp.Function(name, declaration=UnknownDeclaration(name, initial, (low, high), bool(complex)))()
+    return sp.Function(name, declaration=UnknownDeclaration(name, start, (low, high), bool(complex)))()
 
 
 def unknown_field(
@@ -144,7 +160,13 @@ def unknown_field(
     """
     _check_name(name, "an unknown field")
     _check_coordinates(name, coordinate_symbols)
-    declaration = UnknownFieldDeclaration(name, sp.sympify(initial), _check_bounds(name, bounds), support)
+    start = scalar_entry(f"unknown field `{name}`", initial)
+    low, high = _check_bounds(name, bounds)
+    if start.is_number and not low <= number_entry(f"unknown field `{name}`", start) <= high:
+        raise ProblemError(f"unknown field `{name}` starts at {start}, outside its bounds ({low}, {high}); move the start or the bounds")
+    if support is not None and not isinstance(support, AbstractDomain):
+        raise ProblemError(f"unknown field `{name}` was given support={support!r}; expected a domain such as Box({{x: (0, 1)}}), or None")
+    declaration = UnknownFieldDeclaration(name, start, (low, high), support)
     return sp.Function(name, declaration=declaration)(*coordinate_symbols)
 
 

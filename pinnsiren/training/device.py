@@ -18,6 +18,8 @@ def resolve_device(name: str) -> str:
         kind = torch.device(name).type
     except RuntimeError as error:
         raise ProblemError(f"device=\"{name}\" is unknown; expected \"auto\", \"cpu\" or \"cuda\"") from error
+    if kind not in ("cpu", "cuda"):
+        raise ProblemError(f"device=\"{name}\" is not supported; expected \"auto\", \"cpu\" or \"cuda\"")
     if kind == "cuda" and not torch.cuda.is_available():
         raise TrainingError(f"device=\"{name}\" was asked for and torch sees no CUDA device; use device=\"cpu\", or install a CUDA build of torch")
     return name

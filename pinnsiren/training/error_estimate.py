@@ -14,6 +14,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 
 SMALLEST_RATIO, LARGEST_RATIO = 0.2, 0.9  # a lucky residual is not trusted beyond a factor of five, a stagnating one counts ninefold
 RESIDUAL_SHARE = 0.02  # of the scaled residual at fresh points; errors below this share of it were never seen
+UNRESOLVED = 1.0  # a scaled residual above this, also at the points of the fit: two sizes may then agree and both be far off
 ROUNDING = 1e-13
 
 
@@ -27,12 +28,18 @@ def relative_difference(a: Sequence[NDArray[Any]], b: Sequence[NDArray[Any]], kn
 
 
 def estimate_from_sizes(
-    values: Sequence[NDArray[Any]], previous: Sequence[NDArray[Any]], known: Sequence[NDArray[Any]], ratio: float, fresh_residual: float
+    values: Sequence[NDArray[Any]],
+    previous: Sequence[NDArray[Any]],
+    known: Sequence[NDArray[Any]],
+    ratio: float,
+    fresh_residual: float,
+    training_residual: float = 0.0,
 ) -> float:
     """Return the estimated relative error of the larger of two sizes."""
     q = float(np.clip(ratio, SMALLEST_RATIO, LARGEST_RATIO))
     difference = relative_difference(values, previous, known)
-    return max(difference * q / (1 - q), RESIDUAL_SHARE * fresh_residual, ROUNDING)
+    unresolved = min(training_residual, fresh_residual)
+    return max(difference * q / (1 - q), RESIDUAL_SHARE * fresh_residual, unresolved if unresolved > UNRESOLVED else 0.0, ROUNDING)
 
 
 def known_errors(compiled: CompiledProblem) -> float:

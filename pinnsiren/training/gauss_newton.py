@@ -18,7 +18,7 @@ from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
-from pinnsiren.training.network_start import shift_parameters, solve_damped
+from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
 
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
 FIRST_DAMPING = 1e-2
@@ -70,7 +70,7 @@ class GaussNewtonRun(NetworkRun):
 
     def __init__(self, method: GaussNewton, compiled: CompiledProblem, settings: RunSettings) -> None:
         super().__init__(method, compiled, settings, method.points, method.rows_per_parameter)
-        affine = all(program.is_affine for program in compiled.programs)
+        affine = all(program.is_affine_in_jets for program in compiled.programs)
         self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule)
         self.damping, self.growth = FIRST_DAMPING, 2.0
 
@@ -105,7 +105,7 @@ class GaussNewtonRun(NetworkRun):
         last = last_layer_columns(self.module)
         keep = (indices < last.start) | (indices >= last.stop)
         columns = jacobian[:, last]
-        scaled = columns / torch.linalg.vector_norm(columns, dim=0).clamp_min(1e-300)
+        scaled = columns / column_norms(columns)
         basis = torch.linalg.qr(scaled, mode="reduced").Q
         moving = jacobian[:, keep]
         return moving - basis @ (basis.T @ moving), indices[keep]
@@ -138,7 +138,7 @@ class _DampedSystem:
     """The normal equations, primal or dual, factorised anew for each damping."""
 
     def __init__(self, jacobian: torch.Tensor, rows: torch.Tensor) -> None:
-        self.norms = torch.linalg.vector_norm(jacobian, dim=0).clamp_min(1e-300)
+        self.norms = column_norms(jacobian)
         self.matrix = jacobian / self.norms
         self.rows = rows
         self.dual = jacobian.shape[1] > jacobian.shape[0]

@@ -114,7 +114,7 @@ class LBFGSRun(NetworkRun):
 
     def __init__(self, method: LBFGS, compiled: CompiledProblem, settings: RunSettings) -> None:
         super().__init__(method, compiled, settings, method.points, method.rows_per_parameter)
-        affine = all(program.is_affine for program in compiled.programs)
+        affine = all(program.is_affine_in_jets for program in compiled.programs)
         self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule)
         self.scalars = torch.nn.Parameter(self.unknowns.clone())
         trained = list(self.module.parameters())
@@ -138,8 +138,15 @@ class LBFGSRun(NetworkRun):
             line_search_fn="strong_wolfe",
         )
 
+    def _is_finite(self) -> bool:
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.trained)
+
     def _closure(self) -> torch.Tensor:
         scalars = self.scalars
+        if not self._is_finite():
+            # A line search may overshoot, above all in single precision: an infinite loss sends it back.
+            self.optimizer.zero_grad(set_to_none=False)
+            return torch.tensor(np.inf, dtype=torch.float64)
         if self.eliminate:
             columns = last_layer_columns(self.module)
             rows, jacobian = self.problem.jacobian_columns(self.module, self.training, scalars.detach())
@@ -156,6 +163,10 @@ class LBFGSRun(NetworkRun):
             self.scale = FIRST_LOSS / max(float(self._closure()), 1e-300)
         before = [parameter.detach().clone() for parameter in self.trained]
         self.optimizer.step(self._closure)  # type: ignore[no-untyped-call]
+        if not self._is_finite():
+            with torch.no_grad():
+                for parameter, value in zip(self.trained, before, strict=True):
+                    parameter.copy_(value)
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
         self.unknowns = self.scalars.detach().clone()
@@ -170,6 +181,12 @@ class LBFGSRun(NetworkRun):
         return loss
 
     idle = 0
+
+    def adopt(self, other: NetworkRun) -> None:
+        """Take over network and unknown scalars."""
+        super().adopt(other)
+        with torch.no_grad():
+            self.scalars.copy_(self.unknowns)
 
     def method_state(self) -> StateTree:
         """Return the memory of the quasi-Newton matrix."""
@@ -188,7 +205,7 @@ def _lbfgs_state(optimizer: torch.optim.LBFGS) -> StateTree:
     tree: StateTree = {"empty": not inner}
     for name, value in inner.items():
         if isinstance(value, torch.Tensor):
-            tree[f"tensor_{name}"] = value.detach().cpu().numpy()
+            tree[f"tensor_{name}"] = value.detach().cpu().numpy().copy()
         elif isinstance(value, list):
             if name != "al":
                 tree[f"list_{name}"] = torch.stack([torch.as_tensor(v) for v in value]).cpu().numpy() if value else np.zeros(0)
@@ -233,14 +250,20 @@ class AdamRun(NetworkRun):
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
         self.unknowns = self.scalars.detach().clone()
-        return float(loss)
+        return float(loss.detach())
+
+    def adopt(self, other: NetworkRun) -> None:
+        """Take over network and unknown scalars."""
+        super().adopt(other)
+        with torch.no_grad():
+            self.scalars.copy_(self.unknowns)
 
     def method_state(self) -> StateTree:
         """Return the moments."""
         tree: StateTree = {}
         for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
             for name, value in self.optimizer.state[parameter].items():
-                tree[f"{index}_{name}"] = torch.as_tensor(value).cpu().numpy()
+                tree[f"{index}_{name}"] = torch.as_tensor(value).cpu().numpy().copy()
         return tree
 
     def restore_method(self, state: StateTree) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pinnsiren.charts import features_for_bandwidth
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
-from pinnsiren.errors import ProblemError
+from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
@@ -28,8 +28,10 @@ from pinnsiren.training.scaling import linear_weights, residual_scale
 RIDGE = 1e-14  # relative to columns of unit norm: keeps QR defined for redundant features without touching digits that matter
 REDUNDANCIES = (1.3, 2.5, 5.0)  # features per independent function: little for oscillating fields, much for smooth ones
 SMALLEST = {1: 40, 2: 300, 3: 600}
+PILOT_SIZE = 1050  # features on the scaled box up to which all redundancies are tried: a size and not a time, so that runs repeat
 STAGNATION = 0.9  # a size that lowers the residual by less than this factor does not help
-CHEAP = 0.1  # of the budget: a further step below this is taken even when the tolerance is met
+ENOUGH = 1e-11  # estimates below are at the level of rounding: nothing more is to be had
+CHEAP = 0.25  # of what is left of the budget: a further step below this is taken even when the tolerance is met
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class LeastSquares(AbstractMethod):
         if len(set(compiled.ir.is_complex)) > 1:
             return Suitability(False, "real and complex fields are mixed", np.inf)
         if compiled.structure.in_fields == "nonlinear":
-            return Suitability(True, "Newton's method makes the equations affine step by step; the frequencies stay fixed", 3.0)
+            return Suitability(True, "Newton's method makes the equations affine step by step; the frequencies stay fixed", 1.2)
         return Suitability(True, f"the residuals are {compiled.structure.in_fields} in the fields: one linear solve for the last layer is exact", 1.0)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "LeastSquaresRun":
@@ -103,7 +105,6 @@ class LeastSquaresRun(AbstractRun):
     def __post_init__(self) -> None:
         self.device = torch.device(self.settings.device)
         self.dtype = torch.complex128 if self.compiled.is_complex else torch.float64
-        self.redundancy = self.redundancy or self.method.redundancy
         self.probes = probe_points(self.compiled)
         zero = (0,) * len(self.compiled.ir.coordinates)
         self.known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
@@ -120,24 +121,33 @@ class LeastSquaresRun(AbstractRun):
         """Fit the next size."""
         start = perf_counter()
         size = self._size(self.level)
-        if self.redundancy is None:
-            candidates = [(self._fit(size, redundancy), redundancy) for redundancy in REDUNDANCIES]
-            fit, self.redundancy = min(candidates, key=lambda pair: pair[0].fresh_residual)
-        else:
-            fit = self._fit(size, self.redundancy)
+        tried = self._redundancies()
+        candidates = [(self._fit(size, redundancy), redundancy) for redundancy in tried]
+        fit, self.redundancy = min(candidates, key=lambda pair: pair[0].fresh_residual)
         if self.fits:
             self.ratios.append(fit.fresh_residual / max(self.fits[-1].fresh_residual, 1e-300))
-            self.estimate = estimate_from_sizes(fit.values, self.fits[-1].values, self.known, self.ratios[-1], fit.fresh_residual)
+            previous = self.fits[-1].values
+            self.estimate = estimate_from_sizes(
+                fit.values, previous, self.known, self.ratios[-1], fit.fresh_residual, fit.training_residual
+            )
             self.estimate = float(np.hypot(self.estimate, known_errors(self.compiled)))
         self.fits = [*self.fits[-1:], fit]
         self.level += 1
-        self.last_seconds = perf_counter() - start
+        self.last_seconds = (perf_counter() - start) / len(tried)
         return {
             "size": float(fit.model.bases[0].n_features),
             "training_residual": fit.training_residual,
             "fresh_residual": fit.fresh_residual,
             "estimated_error": self.estimate,
         }
+
+    def _redundancies(self) -> tuple[float, ...]:
+        """Try all redundancies as long as that is cheap: what is best changes while the residual falls."""
+        if self.method.redundancy is not None:
+            return (self.method.redundancy,)
+        # Complex matrices in several dimensions cost four times as much, and oscillating fields settle their redundancy early.
+        small = self._size(self.level) <= (PILOT_SIZE // 2 if self.compiled.is_complex else PILOT_SIZE)
+        return REDUNDANCIES if self.redundancy is None or small else (self.redundancy,)
 
     def _size(self, level: int) -> int:
         return int(self.first_size() * self.method.growth**level)
@@ -151,8 +161,9 @@ class LeastSquaresRun(AbstractRun):
         stagnated = len(self.ratios) >= 2 and min(self.ratios[-2:]) > STAGNATION
         too_large = self._size(self.level) > self.method.maximum_features
         if reached:
-            cheap = next_seconds < CHEAP * settings.seconds and elapsed + next_seconds < settings.seconds
-            if not (settings.refine_while_cheap and cheap) or stagnated or too_large or self.ratios[-1] > 1:
+            cheap = next_seconds < CHEAP * (settings.seconds - elapsed)
+            done = self.estimate < ENOUGH or self.ratios[-1] > 1 or stagnated or too_large
+            if done or not (settings.refine_while_cheap and cheap):
                 return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
             return None
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
@@ -172,8 +183,7 @@ class LeastSquaresRun(AbstractRun):
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""
-        pilot = len(REDUNDANCIES) if self.level == 1 and self.method.redundancy is None else 1
-        return float(self.last_seconds / pilot * self.method.growth**3)
+        return float(len(self._redundancies()) * self.last_seconds * self.method.growth**3)
 
     def error_estimate(self) -> float:
         """Return the estimate of the last size."""
@@ -225,6 +235,8 @@ class LeastSquaresRun(AbstractRun):
         amplitude = float(np.sqrt(np.mean([np.mean(np.abs(v + k) ** 2) for v, k in zip(values, self.known, strict=True)]))) or 1.0
         training_residual = system.residual_norm(training, model) / amplitude
         fresh_residual = system.residual_norm(system.samples(n_points // 2, seed + 2), model) / amplitude
+        if not np.isfinite(training_residual + fresh_residual):
+            raise NonFiniteError("a residual at fresh points")
         return Fit(model, size, training_residual, fresh_residual, values)
 
 
@@ -295,6 +307,8 @@ class RowSystem:
                 continue
             weight = self._row_weight(program, point_set)
             block, right = self._block(program, point_set, base)
+            if not bool(torch.isfinite(block).all() and torch.isfinite(right).all() and torch.isfinite(weight).all()):
+                raise NonFiniteError(f"the residual of `{program.residual.label}`")
             blocks.append(block * weight)
             rights.append(right * weight)
         return torch.cat(blocks).to(self.dtype), torch.cat(rights).to(self.dtype)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
 
-from pinnsiren.errors import TrainingError
+from pinnsiren.errors import NonFiniteError, TrainingError
 from pinnsiren.status import Status
 from pinnsiren.training.checkpoint import read_checkpoint, write_checkpoint
-from pinnsiren.training.method import AbstractRun, RunSettings
+from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
 
+ABORTED = ("interrupted", "out_of_memory", "non_finite")
+MEMORY_WORDS = ("allocate", "out of memory")  # torch reports the CPU's memory as a plain RuntimeError
 CHECKPOINT_SECONDS = 5.0  # at most this much work is lost by a killed process, or one step if that takes longer
 
 
@@ -43,6 +44,7 @@ def train(
     progress: ProgressCallback | None = None,
     checkpoint: str | Path | None = None,
     prints: dict[str, str] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> TrainingRecord:
     """Advance a run until it is over.
 
@@ -52,57 +54,62 @@ def train(
         progress: called after every step with its numbers, the seconds used and the budget.
         checkpoint: file to resume from if it exists, and to write to.
         prints: what a checkpoint must agree with.
+        checkpoint_seconds: time between two checkpoints.
 
     Raises:
-        TrainingError: memory is exhausted before the first step is done, or the checkpoint belongs to another run.
+        TrainingError: the run ends before its first step is done, or the checkpoint belongs to another run.
     """
     history: dict[str, list[float]] = {}
     used = 0.0
+    finished: StateTree | None = None
     if checkpoint is not None:
         found = read_checkpoint(checkpoint, prints or {})
         if found is not None:
-            state, history, used = found
-            run.restore(state)
+            finished, history, used = found
+            run.restore(finished)
     start = saved_at = perf_counter()
     status: Status | None = None
     while status is None:
-        elapsed = used + perf_counter() - start
-        reason = run.stop_reason(elapsed)
-        if reason is not None:
-            status = Status(*reason)
-            break
-        status = _advance(run, history, settings)
-        elapsed = used + perf_counter() - start
-        if status is None:
+        try:
+            elapsed = used + perf_counter() - start
+            reason = run.stop_reason(elapsed)
+            if reason is not None:
+                status = Status(*reason)
+                break
+            numbers = run.step()
+            # One assignment: a key pressed in between must not part the state from its history.
+            finished, history = run.state(), _appended(history, numbers)
+            elapsed = used + perf_counter() - start
+            if checkpoint is not None and perf_counter() - saved_at > checkpoint_seconds:
+                write_checkpoint(checkpoint, prints or {}, finished, history, elapsed)
+                saved_at = perf_counter()
             if progress is not None:
                 progress({name: values[-1] for name, values in history.items()}, elapsed, settings.seconds)
-            if checkpoint is not None and perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                write_checkpoint(checkpoint, prints or {}, run.state(), history, elapsed)
-                saved_at = perf_counter()
+        except (KeyboardInterrupt, MemoryError, NonFiniteError, RuntimeError) as error:
+            status = _translate(error)
     elapsed = used + perf_counter() - start
-    if checkpoint is not None and history and status.code != "non_finite":
-        write_checkpoint(checkpoint, prints or {}, run.state(), history, elapsed)
-    if not history:
+    if finished is None:
         raise TrainingError(f"the run ended before its first step was done. {status}")
+    if status.code in ABORTED:
+        # A step that was cut short leaves a state between two steps.
+        run.restore(finished)
+    if checkpoint is not None and status.code != "non_finite":
+        write_checkpoint(checkpoint, prints or {}, run.state(), history, elapsed)
     return TrainingRecord(status, history, elapsed)
 
 
-def _advance(run: AbstractRun, history: dict[str, list[float]], settings: RunSettings) -> Status | None:
-    """Take one step; translate what can go wrong into a status."""
-    try:
-        numbers = run.step()
-    except KeyboardInterrupt:
+def _appended(history: dict[str, list[float]], numbers: dict[str, float]) -> dict[str, list[float]]:
+    return {name: [*history.get(name, []), float(value)] for name, value in numbers.items()}
+
+
+def _translate(error: BaseException) -> Status:
+    """Turn what ends a run from outside into a status; errors of the program stay errors."""
+    if isinstance(error, KeyboardInterrupt):
         text = "stopped from the keyboard; the model is that of the last finished step. Pass checkpoint=path to be able to resume"
         return Status("interrupted", text)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Status("out_of_memory", f"memory is exhausted ({error}); lower the number of features or points, or the width of the network")
-    except RuntimeError as error:
-        if "allocate" not in str(error) and "out of memory" not in str(error):
-            raise
-        return Status("out_of_memory", f"memory is exhausted ({error}); lower the number of features or points, or the width of the network")
-    if not np.isfinite(numbers["fresh_residual"]):
-        text = "the residual is NaN or infinite; the model is that of the last good step. Check coefficients that vanish or overflow"
-        return Status("non_finite", text)
-    for name, value in numbers.items():
-        history.setdefault(name, []).append(float(value))
-    return None
+    if isinstance(error, NonFiniteError):
+        return Status("non_finite", f"{error}, or lower the learning rate; the model is that of the last good step")
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in MEMORY_WORDS):
+        text = f"memory is exhausted ({error}); lower the number of features or points, or the width of the network"
+        return Status("out_of_memory", text)
+    raise error

@@ -67,7 +67,11 @@ class AbstractRun(ABC):
 
     @abstractmethod
     def step(self) -> dict[str, float]:
-        """Advance and return the numbers of the step for the history; must hold `"fresh_residual"`."""
+        """Advance and return the numbers of the step for the history.
+
+        Raises:
+            NonFiniteError: a residual is NaN or infinite; the message names it.
+        """
 
     @abstractmethod
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
@@ -79,7 +83,7 @@ class AbstractRun(ABC):
 
     @abstractmethod
     def state(self) -> StateTree:
-        """Return everything that is needed to continue as if the run had not been stopped."""
+        """Return a copy of everything that is needed to continue as if the run had not been stopped."""
 
     @abstractmethod
     def restore(self, state: StateTree) -> None:

@@ -65,7 +65,7 @@ class NetworkModel:
         """Return the parameters by name, the resolved record of the network is stored with the plan."""
         return {
             "kind": "network",
-            "parameters": {name.replace(".", "/"): value.detach().cpu().numpy() for name, value in self.module.state_dict().items()},
+            "parameters": {name: value.detach().cpu().numpy().copy() for name, value in self.module.state_dict().items()},
             "unknowns": np.array(self._unknowns),
         }
 
@@ -98,14 +98,4 @@ def stream_of(orders: MultiIndex, plan: StreamPlan) -> int:
 
 def load_parameters(module: Any, parameters: dict[str, Any]) -> None:
     """Copy stored parameters into a module."""
-    flat: dict[str, torch.Tensor] = {}
-
-    def collect(tree: dict[str, Any], prefix: str) -> None:
-        for name, value in tree.items():
-            if isinstance(value, dict):
-                collect(value, f"{prefix}{name}.")
-            else:
-                flat[f"{prefix}{name}".replace("/", ".")] = torch.as_tensor(np.asarray(value))
-
-    collect(parameters, "")
-    module.load_state_dict(flat)
+    module.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in parameters.items()})

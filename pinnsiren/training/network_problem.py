@@ -18,6 +18,7 @@ from pinnsiren.compiler.stream_algebra import StreamAlgebra, stream_algebra
 from pinnsiren.compiler.stream_plan import Operator
 from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.compiler.torch_program import TorchFunction, compile_torch
+from pinnsiren.errors import NonFiniteError
 from pinnsiren.ir import MultiIndex
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.networks.jacobian import features, residual_jacobian
@@ -114,9 +115,12 @@ class NetworkProblem:
         unknowns = [float(np.real(u)) for u in self.initial_unknowns()][: len(program.unknowns)]
         scale = residual_scale(self.compiled, program, drawn, unknowns)
         relative = np.ones(len(drawn.points)) if drawn.weights is None else np.sqrt(drawn.weights)
+        prepared = tuple(self.prepare_points(points, index, drawn.normals) for points in sides)
+        if not all(bool(torch.isfinite(coefficient).all()) for side in prepared for coefficient in side.coefficients):
+            raise NonFiniteError(f"the residual of `{program.residual.label}`")
         return PreparedResidual(
             index=index,
-            sides=tuple(self.prepare_points(points, index, drawn.normals) for points in sides),
+            sides=prepared,
             values=None if drawn.values is None else self._tensor(drawn.values),
             weights=self._tensor((relative / (scale * np.sqrt(len(drawn.points))))[:, None]),
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import NonFiniteError
 from pinnsiren.training.defect import estimate_by_defect
 from pinnsiren.training.error_estimate import known_errors
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree
@@ -53,7 +54,6 @@ class NetworkRun(AbstractRun):
         self.steps, self.estimate, self.next_estimate = 0, np.inf, FIRST_ESTIMATE
         self.stuck = False
         self.last_seconds = self.estimate_seconds = 0.0
-        self.good = self.parameters()
 
     @abstractmethod
     def advance(self) -> float:
@@ -71,7 +71,6 @@ class NetworkRun(AbstractRun):
         self.set_parameters(other.parameters())
         self.unknowns = other.unknowns.clone()
         self.steps, self.estimate, self.next_estimate = 0, other.estimate, FIRST_ESTIMATE
-        self.good = self.parameters()
 
     def parameters(self) -> torch.Tensor:
         """Return a copy of the parameter vector."""
@@ -101,17 +100,22 @@ class NetworkRun(AbstractRun):
         self.steps += 1
         amplitude = self.amplitude()
         fresh = float(self.problem.all_rows(self.module, self.fresh, self.unknowns).norm()) / amplitude
-        if np.isfinite(fresh):
-            self.good = self.parameters()
-        else:
-            self.set_parameters(self.good)
-        if self.steps >= self.next_estimate and np.isfinite(fresh):
+        self._check_finite(fresh, loss)
+        if self.steps >= self.next_estimate:
             self._update_estimate()
         self.last_seconds = perf_counter() - start
         numbers = {"training_residual": float(np.sqrt(2 * loss)) / amplitude, "fresh_residual": fresh, "estimated_error": self.estimate}
         for index, unknown in enumerate(self.compiled.ir.unknowns):
             numbers[f"unknown_{type(unknown).declaration.name}"] = float(self.unknowns[index])
         return numbers
+
+    def _check_finite(self, fresh: float, loss: float) -> None:
+        if np.isfinite(fresh) and np.isfinite(loss):
+            return
+        for residual in (*self.training, *self.fresh):
+            if not bool(torch.isfinite(self.problem.all_rows(self.module, [residual], self.unknowns)).all()):
+                raise NonFiniteError(f"the residual of `{self.compiled.ir.residuals[residual.index].label}`")
+        raise NonFiniteError("the loss")
 
     def _update_estimate(self) -> None:
         start = perf_counter()
@@ -175,7 +179,6 @@ class NetworkRun(AbstractRun):
         self.steps, self.estimate = int(state["steps"]), float(state["estimate"])
         self.next_estimate = int(state["next_estimate"])
         self.last_seconds, self.estimate_seconds = float(state["last_seconds"]), float(state["estimate_seconds"])
-        self.good = self.parameters()
         self.restore_method(state["method"])
 
     @property

@@ -56,16 +56,20 @@ def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Seq
 def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> float:
     """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear); return the norm of the rows."""
     unknowns = torch.tensor([complex(u).real for u in problem.initial_unknowns()], dtype=problem.dtype, device=problem.device)
-    columns = last_layer_columns(module)
-    rows, jacobian = problem.jacobian(module, residuals, unknowns)
-    step = solve_damped(jacobian[:, columns], rows, 0.0)
-    shift_parameters(module, columns, -step)
+    rows, jacobian = problem.jacobian_columns(module, residuals, unknowns)
+    shift_parameters(module, last_layer_columns(module), -solve_damped(jacobian, rows, 0.0))
     return float(problem.all_rows(module, residuals, unknowns).norm())
+
+
+def column_norms(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the norms of the columns, 1 for columns of zeros."""
+    norms = torch.linalg.vector_norm(matrix, dim=0)
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
 def solve_damped(matrix: torch.Tensor, right: torch.Tensor, damping: float) -> torch.Tensor:
     """Solve min |A x - b|^2 + damping |D x|^2, D the column norms, by the normal equations of the scaled matrix with one refinement."""
-    norms = torch.linalg.vector_norm(matrix, dim=0).clamp_min(1e-300)
+    norms = column_norms(matrix)
     scaled = matrix / norms
     n = matrix.shape[1]
     ridge = max(float(damping), 1e-13 if matrix.dtype == torch.float64 else 1e-5)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains.base import AbstractDomain, Array, sobol
+from pinnsiren.language.entries import number_entry
 
 
 class Ball(AbstractDomain):
@@ -20,14 +21,17 @@ class Ball(AbstractDomain):
     """
 
     def __init__(self, centre: Mapping[sp.Symbol, Any], radius: float) -> None:
+        kind = type(self).__name__
+        if not isinstance(centre, Mapping) or not all(isinstance(symbol, sp.Symbol) for symbol in centre):
+            raise ProblemError(f"{kind} was given the centre `{centre}`; expected a value per coordinate such as {{x: 0, y: 0}}")
         if not 1 <= len(centre) <= 3:
-            raise ProblemError(f"{type(self).__name__} was given {len(centre)} coordinates; expected one to three")
-        self._centre = {symbol: float(value) for symbol, value in centre.items()}
-        self.radius = float(radius)
+            raise ProblemError(f"{kind} was given {len(centre)} coordinates; expected one to three")
+        self._centre = {symbol: number_entry(f"the centre of {kind} along `{symbol}`", value) for symbol, value in centre.items()}
+        self.radius = number_entry(f"the radius of {kind}", radius)
         if not (np.isfinite(self.radius) and self.radius > 0):
-            raise ProblemError(f"{type(self).__name__} was given radius={radius}; expected a positive number")
+            raise ProblemError(f"{kind} was given radius={radius}; expected a positive number")
         if not np.all(np.isfinite(list(self._centre.values()))):
-            raise ProblemError(f"{type(self).__name__} was given the centre {centre}; expected finite numbers")
+            raise ProblemError(f"{kind} was given the centre {centre}; expected finite numbers")
 
     @property
     def coordinates(self) -> tuple[sp.Symbol, ...]:
