@@ -18,7 +18,7 @@ from pinnsiren.charts import features_for_bandwidth
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.errors import NonFiniteError, ProblemError
-from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors
+from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, unseen_factor
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
@@ -130,6 +130,9 @@ class LeastSquaresRun(AbstractRun):
             self.estimate = estimate_from_sizes(
                 fit.values, previous, self.known, self.ratios[-1], fit.fresh_residual, fit.training_residual
             )
+            if self.estimate <= self.settings.tolerance:
+                cost, seed = fit.model.bases[0].n_features, self._seed() + 3
+                self.estimate *= unseen_factor(self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed)
             self.estimate = float(np.hypot(self.estimate, known_errors(self.compiled)))
         self.fits = [*self.fits[-1:], fit]
         self.level += 1
@@ -223,7 +226,7 @@ class LeastSquaresRun(AbstractRun):
         return tuple(model.evaluate(index, self.probes, zero) for index in range(len(model.bases)))
 
     def _fit(self, size: int, redundancy: float) -> Fit:
-        seed = 1_000_003 * self.settings.seed + 7919 * self.level
+        seed = self._seed()
         frequencies = tuple(draw_all(self.compiled, size, redundancy, seed))
         bases = build_bases(self.compiled, frequencies)
         n_columns = sum(basis.n_features for basis in bases)
@@ -232,12 +235,20 @@ class LeastSquaresRun(AbstractRun):
         training = system.samples(n_points, seed + 1)
         model = self._newton(system, training, FeatureModel(bases, frequencies, system.zeros()))
         values = self._probe_values(model)
-        amplitude = float(np.sqrt(np.mean([np.mean(np.abs(v + k) ** 2) for v, k in zip(values, self.known, strict=True)]))) or 1.0
+        amplitude = self._amplitude(values)
         training_residual = system.residual_norm(training, model) / amplitude
         fresh_residual = system.residual_norm(system.samples(n_points // 2, seed + 2), model) / amplitude
         if not np.isfinite(training_residual + fresh_residual):
             raise NonFiniteError("a residual at fresh points")
         return Fit(model, size, training_residual, fresh_residual, values)
+
+    def _amplitude(self, values: tuple[NDArray[Any], ...]) -> float:
+        """Return the root mean square of the whole fields at the probe points."""
+        squares = [np.mean(np.abs(value + known) ** 2) for value, known in zip(values, self.known, strict=True)]
+        return float(np.sqrt(np.mean(squares))) or 1.0
+
+    def _seed(self) -> int:
+        return 1_000_003 * self.settings.seed + 7919 * self.level
 
 
     def _newton(self, system: "RowSystem", training: list[PointSet], model: FeatureModel) -> FeatureModel:

@@ -10,7 +10,7 @@ import torch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.training.defect import estimate_by_defect
-from pinnsiren.training.error_estimate import known_errors
+from pinnsiren.training.error_estimate import known_errors, unseen_factor
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
@@ -18,6 +18,7 @@ from pinnsiren.training.network_start import start_network
 from pinnsiren.training.probes import probe_points
 
 ESTIMATE_SHARE = 0.15  # of the budget is kept for the error estimate
+DENSE_COST = 1000  # work per point of a network, in units of one sine feature
 FIRST_ESTIMATE = 5  # steps before the tolerance is tested for the first time
 
 
@@ -119,7 +120,12 @@ class NetworkRun(AbstractRun):
 
     def _update_estimate(self) -> None:
         start = perf_counter()
-        self.estimate = float(np.hypot(estimate_by_defect(self.compiled, self.settings, self.model()), known_errors(self.compiled)))
+        estimate = estimate_by_defect(self.compiled, self.settings, self.model())
+        if estimate <= self.settings.tolerance:
+            amplitude, seed = self.amplitude(), 1_000_003 * self.settings.seed + 13 * self.steps
+            fresh = float(self.problem.all_rows(self.module, self.fresh, self.unknowns).norm()) / amplitude
+            estimate *= unseen_factor(self.compiled, self.model(), fresh, amplitude, DENSE_COST, seed)
+        self.estimate = float(np.hypot(estimate, known_errors(self.compiled)))
         self.estimate_seconds = perf_counter() - start
         self.next_estimate = int(self.steps * 1.6) + 1
 
