@@ -28,7 +28,7 @@ from pinnsiren.language.numeric import evaluate_on, evaluator
 
 ROUNDING = 1e-11  # relative to the largest value of the derivative: products of up to four frequencies
 LATTICE_SHARE = 0.15  # Landau's count against the lattice of a finite box: the boundary of the ball is a few per cent of it
-SECOND = [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
+SECOND = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
 HIGHER = [(3, 0), (2, 1), (4, 0), (2, 2), (1, 3)]
 
 x, y, z, t = coordinates("x y z t")
@@ -64,7 +64,7 @@ def feature_columns(spec, frequencies, envelope):
 def test_derivatives_of_features_agree_with_sympy(name):
     spec, envelope = CHARTS[name]
     frequencies = draw_frequencies(6, 2, 4.0, seed=1, n_decays=len(spec.decays), decay_range=2.0)
-    orders = SECOND + (HIGHER if name in ("box", "window", "box behind an envelope") else [])
+    orders = [*SECOND, *(HIGHER if name in ("box", "window", "box behind an envelope") else ())]
     basis = build_basis([spec], [frequencies], sp.sympify(envelope), (x, y), orders)
     columns = feature_columns(spec, frequencies, envelope)
     points = np.random.default_rng(2).uniform(-0.8, 0.8, (40, 2))

@@ -100,6 +100,6 @@ def build_basis(
     charts: Sequence[Chart], frequencies: Sequence[Frequencies], envelope: Any, symbols: Sequence[sp.Symbol], needed: Sequence[MultiIndex]
 ) -> FeatureBasis:
     """Compile the jets of every chart for the multi-indices that residuals and evaluations need."""
-    return FeatureBasis(
-        tuple(FeatureBlock(compile_jets(chart, envelope, symbols, needed), drawn) for chart, drawn in zip(charts, frequencies, strict=True))
-    )
+    orders = tuple(needed)
+    blocks = (FeatureBlock(compile_jets(chart, envelope, tuple(symbols), orders), drawn) for chart, drawn in zip(charts, frequencies, strict=True))
+    return FeatureBasis(tuple(blocks))

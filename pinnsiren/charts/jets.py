@@ -8,8 +8,8 @@ feature's exponential times a polynomial in kappa = (i w, -a) whose coefficients
 An operator applied to all features is therefore a product of two thin matrices times sines and cosines.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,9 @@ class FeatureJets:
         return symbol
 
 
-def compile_jets(chart: Chart, envelope: Any, symbols: Sequence[sp.Symbol], needed: Sequence[MultiIndex]) -> FeatureJets:
-    """Build the polynomials of every needed multi-index by the recursion of the module."""
+@lru_cache(maxsize=256)
+def compile_jets(chart: Chart, envelope: Any, symbols: tuple[sp.Symbol, ...], needed: tuple[MultiIndex, ...]) -> FeatureJets:
+    """Build the polynomials of every needed multi-index by the recursion of the module; kept, since every size of a run asks for the same."""
     zeta = (*chart.coordinates, *chart.decays)
     slopes = [[sp.diff(local, symbol) for symbol in symbols] for local in zeta]
     zero = (0,) * len(symbols)

@@ -99,6 +99,7 @@ class LeastSquaresRun(AbstractRun):
     redundancy: float | None = None
     estimate: float = np.inf
     last_seconds: float = 0.0
+    confirmed: int = 0  # level at which the dense check was made
     ratios: list[float] = dataclass_field(default_factory=list)
     fits: list[Fit] = dataclass_field(default_factory=list)  # the last two sizes
 
@@ -130,9 +131,6 @@ class LeastSquaresRun(AbstractRun):
             self.estimate = estimate_from_sizes(
                 fit.values, previous, self.known, self.ratios[-1], fit.fresh_residual, fit.training_residual
             )
-            if self.estimate <= self.settings.tolerance:
-                cost, seed = fit.model.bases[0].n_features, self._seed() + 3
-                self.estimate *= unseen_factor(self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed)
             self.estimate = float(np.hypot(self.estimate, known_errors(self.compiled)))
         self.fits = [*self.fits[-1:], fit]
         self.level += 1
@@ -166,9 +164,11 @@ class LeastSquaresRun(AbstractRun):
         if reached:
             cheap = next_seconds < CHEAP * (settings.seconds - elapsed)
             done = self.estimate < ENOUGH or self.ratios[-1] > 1 or stagnated or too_large
-            if done or not (settings.refine_while_cheap and cheap):
+            if not done and settings.refine_while_cheap and cheap:
+                return None
+            self._confirm()
+            if self.estimate <= settings.tolerance:
                 return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-            return None
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
         if stagnated:
             return "tolerance_not_reached", (
@@ -183,6 +183,15 @@ class LeastSquaresRun(AbstractRun):
                 f"{elapsed:.0f} s are used. Raise seconds, or loosen tolerance"
             )
         return None
+
+    def _confirm(self) -> None:
+        """Look once, before a size is called a success, for what the collocation points missed."""
+        if self.confirmed == self.level:
+            return
+        self.confirmed = self.level
+        fit = self.fits[-1]
+        cost, seed = fit.model.bases[0].n_features, self._seed() + 3
+        self.estimate *= unseen_factor(self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed)
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""
@@ -203,6 +212,7 @@ class LeastSquaresRun(AbstractRun):
             "redundancy": self.redundancy,
             "estimate": self.estimate,
             "last_seconds": self.last_seconds,
+            "confirmed": self.confirmed,
             "ratios": np.array(self.ratios),
             "fits": {
                 str(i): {"model": fit.model.state(), "size": fit.size, "training": fit.training_residual, "fresh": fit.fresh_residual}
@@ -214,6 +224,7 @@ class LeastSquaresRun(AbstractRun):
         """Continue from a state."""
         self.level, self.redundancy = int(state["level"]), state["redundancy"]
         self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
+        self.confirmed = int(state["confirmed"])
         self.ratios = [float(r) for r in state["ratios"]]
         self.fits = []
         for i in range(len(state["fits"])):
