@@ -4,19 +4,31 @@ Input: a lowered problem and its scales. Output: candidate charts, each with its
 part.
 """
 
-from pinnsiren.charts import kink, layer_envelope, right_angles, scaled_box, windows
+from functools import lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
 from pinnsiren.charts.jets import FeatureJets, compile_jets
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.charts.scales import Scales, find_scales
 from pinnsiren.charts.spectra import Frequencies, bandwidth_for_features, draw_frequencies, features_for_bandwidth
 from pinnsiren.ir import Chart, ProblemIR, Rewritten
 
-PROPOSERS = (scaled_box, layer_envelope, windows, kink, right_angles)
+FIRST = "scaled_box"  # the chart that the shares of all others refer to
+
+
+@lru_cache(maxsize=1)
+def proposers() -> tuple[Any, ...]:
+    """Return the modules of this folder that propose charts: the scaled box, then the others by name."""
+    names = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != FIRST, name))
+    modules = (import_module(f"{__name__}.{name}") for name in names)
+    return tuple(module for module in modules if hasattr(module, "propose"))
 
 
 def propose_charts(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart, ...]:
     """Return the charts that every proposer finds fit for the problem."""
-    return tuple(chart for proposer in PROPOSERS for chart in proposer.propose(ir, rewritten, scales))
+    return tuple(chart for proposer in proposers() for chart in proposer.propose(ir, rewritten, scales))
 
 
 __all__ = [

@@ -13,7 +13,9 @@ from pinnsiren.charts.kink import propose as propose_kinks
 from pinnsiren.charts.scales import Scales
 from pinnsiren.ir import Chart, ProblemIR, Rewritten
 
-FIRST_WIDTH = 0.2  # of the half side of the box
+SOURCE_WIDTH = 0.3  # of the half side of the box: the widest window around a source that is left in the equations
+FIRST_WIDTH = 0.2  # the widest window elsewhere
+REDUNDANCY = 4.0  # a narrow band with many features: what a window holds is smooth on its scale, the next window has the next scale
 EXTENT = 1.5  # half extent of a window in its widths: beyond, its weight in the least squares is below a tenth
 SHARE = 0.2
 INCLUSION_SHARE = 0.35  # the scattered field around an inclusion is as rich as the field around a source, and on both sides of its edge
@@ -21,22 +23,22 @@ INCLUSION_SHARE = 0.35  # the scattered field around an inclusion is as rich as 
 
 def propose(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart, ...]:
     """Proposed around narrow sources left in the equations, around split sources, and around inclusions smaller than the box."""
-    centres: list[tuple[NDArray[Any], float, float, str]] = []
+    centres: list[tuple[NDArray[Any], float, float, float, str]] = []
     unit = float(np.min(scales.unit))
     for at, deviation in scales.sources:
-        centres.append((np.array(at), 2 * deviation, SHARE, f"a source of deviation {deviation:g} at {at}"))
+        centres.append((np.array(at), SOURCE_WIDTH, 2 * deviation, SHARE, f"a source of deviation {deviation:g} at {at}"))
     for addition in rewritten.additions:
         for at, radius in addition.core:
-            centres.append((np.array(at), max(2 * radius, 0.1 * unit), SHARE, f"the cut-off around the source at {at}"))
+            centres.append((np.array(at), FIRST_WIDTH, max(2 * radius, 0.1 * unit), SHARE, f"the cut-off around the source at {at}"))
     for chart in propose_kinks(ir, rewritten, scales):
         if chart.focus is not None:
             box = np.array(chart.focus)
             size = float(np.max(box[:, 1] - box[:, 0]))
             if size < 0.8 * unit and not any(np.allclose(box.mean(axis=1), c, atol=0.1 * size) for c, *_ in centres):
-                centres.append((box.mean(axis=1), 0.35 * size, INCLUSION_SHARE, f"an inclusion of size {size:.3g}"))
+                centres.append((box.mean(axis=1), FIRST_WIDTH, 0.35 * size, INCLUSION_SHARE, f"an inclusion of size {size:.3g}"))
     charts = []
-    for centre, narrowest, share, text in centres:
-        width = FIRST_WIDTH * unit
+    for centre, widest, narrowest, share, text in centres:
+        width = widest * unit
         while True:
             charts.append(_window(ir, scales, centre, width, share, text))
             width *= 0.5
@@ -54,6 +56,6 @@ def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, share: flo
         window=sp.exp(-sp.Add(*[z**2 for z in local]) / 2),
         half_lengths=(EXTENT,) * len(local),
         share=share,
-        redundancy=1.3,
+        redundancy=REDUNDANCY,
         focus=tuple((float(c - 2 * width), float(c + 2 * width)) for c in centre),
     )

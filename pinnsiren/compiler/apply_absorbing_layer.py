@@ -23,6 +23,9 @@ from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource
 from pinnsiren.language.symbols import declaration_of, is_field, is_unknown
 
+NAME = "absorbing layer"
+ORDER = 10
+OPTIONAL = False
 NORMAL_REFLECTION = 1e-8  # round-trip amplitude of a layer whose strength was not given
 N_PROBES = 64
 
@@ -63,7 +66,7 @@ def apply(rewritten: Rewritten) -> Rewritten:
             conditions.append(Dirichlet(condition.field, 0, on=condition.faces(domain)))
     layered = problem.rewritten(domain=outer, equations=equations, conditions=conditions)
     return replace(
-        rewritten, problem=layered, layers=(*rewritten.layers, *records), applied=(*rewritten.applied, ("absorbing layer", reason))
+        rewritten, problem=layered, layers=(*rewritten.layers, *records), applied=(*rewritten.applied, (NAME, reason))
     )
 
 

@@ -28,6 +28,9 @@ from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource, SourceFamily, select_shot
 from pinnsiren.language.symbols import declaration_of
 
+NAME = "source splitting"
+ORDER = 20
+OPTIONAL = True
 CUT_OFF = (0.05, 0.95)  # where chi falls, in fractions of the way from the source to the outer boundary: wide, so that it is as smooth as u
 SMOOTHNESS = 5  # chi has this many continuous derivatives
 CORE_DEVIATIONS = 6.0  # the Gaussian is below 2e-8 of its peak beyond
@@ -152,7 +155,7 @@ def apply(rewritten: Rewritten) -> Rewritten:
         rewritten,
         problem=smooth,
         additions=(*rewritten.additions, addition),
-        applied=(*rewritten.applied, ("source splitting", reason)),
+        applied=(*rewritten.applied, (NAME, reason)),
     )
 
 

@@ -14,15 +14,18 @@
 Rewrites run in this order because splitting continues the incident field into the layer by the complex coordinate that the layer's rewrite made.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinnsiren.charts import Scales, find_scales, propose_charts
-from pinnsiren.compiler import apply_absorbing_layer, apply_source_splitting
 from pinnsiren.compiler.lowering import lower_problem
 from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
 from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
@@ -30,7 +33,16 @@ from pinnsiren.compiler.structure import Structure, find_structure
 from pinnsiren.ir import Chart, MultiIndex, ProblemIR, Rewritten
 from pinnsiren.language.problem import Problem
 
-REWRITES = {"absorbing layer": apply_absorbing_layer, "source splitting": apply_source_splitting}
+PREFIX = "apply_"
+
+
+@lru_cache(maxsize=1)
+def rewrites() -> Mapping[str, Any]:
+    """Return the rewrites of this folder by name: modules `apply_*` with NAME, ORDER, OPTIONAL and `apply`, in their order."""
+    names = (module.name for module in iter_modules([str(Path(__file__).parent)]) if module.name.startswith(PREFIX))
+    modules = sorted((import_module(f"{__package__}.{name}") for name in names), key=lambda module: module.ORDER)
+    return {module.NAME: module for module in modules}
+
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ def compile_problem(problem: Problem, skipped: Collection[str] = (), charts: tup
         CompileError: a declaration that no stage supports.
     """
     rewritten = Rewritten(original=problem, problem=problem)
-    for name, rewrite in REWRITES.items():
+    for name, rewrite in rewrites().items():
         if name not in skipped:
             rewritten = rewrite.apply(rewritten)
     ir = lower_problem(rewritten.problem)

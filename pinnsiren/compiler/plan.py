@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from pinnsiren.compiler.pipeline import REWRITES, CompiledProblem, compile_problem
+from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, rewrites
 from pinnsiren.errors import UnknownNameError
 from pinnsiren.ir import Chart
 from pinnsiren.language.problem import Problem
-
-OPTIONAL_REWRITES = ("source splitting",)
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,13 @@ class Plan:
             UnknownNameError: nothing of that name can be left out; the message lists what can.
         """
         chart_names = {chart.name for chart in self.compiled.charts}
-        if name in OPTIONAL_REWRITES:
+        optional = [known for known, rewrite in rewrites().items() if rewrite.OPTIONAL]
+        if name in optional:
             skipped = (*self.skipped, name)
             return replace(self, skipped=skipped, compiled=compile_problem(self.problem, skipped, self.charts))
         if name in chart_names:
             return self.with_charts(tuple(chart for chart in self.compiled.charts if chart.name != name))
-        known = ", ".join(f"\"{known}\"" for known in (*OPTIONAL_REWRITES, *sorted(chart_names)))
+        known = ", ".join(f"\"{known}\"" for known in (*optional, *sorted(chart_names)))
         raise UnknownNameError(f"the plan was asked to leave out \"{name}\"; it can leave out {known}")
 
     def with_charts(self, charts: tuple[Chart, ...]) -> "Plan":
@@ -65,7 +64,7 @@ class Plan:
         lines = [f"plan for `{self.problem.name}`", f"  domain      {self.problem.domain}", f"  structure   {compiled.structure}"]
         for name, reason in compiled.rewritten.applied:
             lines.append(f"  rewrite     {name}: {reason}")
-        for name in REWRITES:
+        for name in rewrites():
             if name in self.skipped:
                 lines.append(f"  rewrite     {name}: left out by hand")
         for label in compiled.ir.by_construction:

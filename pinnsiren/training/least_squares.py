@@ -31,6 +31,7 @@ SMALLEST = {1: 40, 2: 300, 3: 600}
 PILOT_SIZE = 1050  # features on the scaled box up to which all redundancies are tried: a size and not a time, so that runs repeat
 STAGNATION = 0.9  # a size that lowers the residual by less than this factor does not help
 ENOUGH = 1e-11  # estimates below are at the level of rounding: nothing more is to be had
+CHEAP_SECONDS = 3.0  # and so is one below this
 CHEAP = 0.25  # of what is left of the budget: a further step below this is taken even when the tolerance is met
 
 
@@ -162,7 +163,8 @@ class LeastSquaresRun(AbstractRun):
         stagnated = len(self.ratios) >= 2 and min(self.ratios[-2:]) > STAGNATION
         too_large = self._size(self.level) > self.method.maximum_features
         if reached:
-            cheap = next_seconds < CHEAP * (settings.seconds - elapsed)
+            left = settings.seconds - elapsed
+            cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
             done = self.estimate < ENOUGH or self.ratios[-1] > 1 or stagnated or too_large
             if not done and settings.refine_while_cheap and cheap:
                 return None
