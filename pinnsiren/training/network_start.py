@@ -1,4 +1,4 @@
-"""Start of a trained run: frequencies from the declared wavenumber and sizes, confirmed by residuals at fresh points.
+"""Start of a trained run: frequencies from the declared wavenumber and sizes, the last layer at its least-squares optimum.
 
 Input: a network record and a problem. Output: the record with its frequencies filled in, and the built module.
 """
@@ -14,7 +14,6 @@ from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
 
-FACTORS = (1.0,)
 SMALLEST_FREQUENCY = 3.0  # a half wave and a little more over the scaled box
 EXTRA_FREQUENCY = 3.0  # of inputs that charts add, which vary once
 
@@ -38,27 +37,20 @@ def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Seq
     record = settings.network
     options: dict[str, Any] = {"seed": settings.seed, "dtype": problem.dtype, "device": problem.device}
     dimension = len(problem.compiled.ir.coordinates)
-    best: tuple[float, Any, Any] | None = None
-    for factor in FACTORS:
-        frequency = factor * suggested_frequency(problem)
-        extra = (EXTRA_FREQUENCY * problem.n_inputs,) * (problem.n_inputs - dimension)
-        resolved = record.with_frequencies((*(frequency,) * dimension, *extra))
-        module = resolved.build(problem.n_inputs, problem.n_outputs, **options)
-        if resolved == record or not isinstance(module, LayeredModule):
-            return resolved, module
-        residual = solve_last_layer(problem, module, residuals)
-        if best is None or residual < best[0]:
-            best = (residual, resolved, module)
-    assert best is not None
-    return best[1], best[2]
+    frequency = suggested_frequency(problem)
+    extra = (EXTRA_FREQUENCY * problem.n_inputs,) * (problem.n_inputs - dimension)
+    resolved = record.with_frequencies((*(frequency,) * dimension, *extra))
+    module = resolved.build(problem.n_inputs, problem.n_outputs, **options)
+    if resolved != record and isinstance(module, LayeredModule):
+        solve_last_layer(problem, module, residuals)
+    return resolved, module
 
 
-def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> float:
-    """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear); return the norm of the rows."""
+def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> None:
+    """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear)."""
     unknowns = torch.tensor([complex(u).real for u in problem.initial_unknowns()], dtype=problem.dtype, device=problem.device)
     rows, jacobian = problem.jacobian_columns(module, residuals, unknowns)
     shift_parameters(module, last_layer_columns(module), -solve_damped(jacobian, rows, 0.0))
-    return float(problem.all_rows(module, residuals, unknowns).norm())
 
 
 def column_norms(matrix: torch.Tensor) -> torch.Tensor:
