@@ -42,7 +42,7 @@ class LeastSquares(AbstractMethod):
     Attributes:
         features: features on the scaled box at the first size; None chooses from the declared wavenumber.
         maximum_features: largest number of features on the scaled box.
-        redundancy: features per independent function of the bandwidth; None tries `REDUNDANCIES` at the first size.
+        redundancy: features per independent function of the bandwidth; None tries `REDUNDANCIES` while sizes are small.
         oversampling: collocation points of an equation per feature.
         growth: ratio of one size to the next.
         newton_steps: most linearisations per size for equations that are not affine.
@@ -112,11 +112,13 @@ class LeastSquaresRun(AbstractRun):
         self.known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
 
     def first_size(self) -> int:
-        """Features that carry one and a half times the wavenumber."""
+        """Features that carry one and a half times the wavenumber; a step less where that is large, since an estimate needs two sizes."""
         if self.method.features is not None:
             return self.method.features
         scales = self.compiled.scales
-        needed = 1.3 * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths)
+        needed = REDUNDANCIES[0] * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths)
+        if needed > self._pilot_size():
+            needed /= self.method.growth
         return int(max(SMALLEST.get(len(scales.half_lengths), 800), needed))
 
     def step(self) -> dict[str, float]:
@@ -144,12 +146,23 @@ class LeastSquaresRun(AbstractRun):
         }
 
     def _redundancies(self) -> tuple[float, ...]:
-        """Try all redundancies as long as that is cheap: what is best changes while the residual falls."""
+        """Try all redundancies as long as that is cheap: what is best changes while the residual falls.
+
+        A large first size means a field that oscillates, which needs the least redundancy; more is taken when the residual no longer falls.
+        """
         if self.method.redundancy is not None:
             return (self.method.redundancy,)
-        # Complex matrices in several dimensions cost four times as much, and oscillating fields settle their redundancy early.
-        small = self._size(self.level) <= (PILOT_SIZE // 2 if self.compiled.is_complex else PILOT_SIZE)
-        return REDUNDANCIES if self.redundancy is None or small else (self.redundancy,)
+        if self._size(self.level) <= self._pilot_size():
+            return REDUNDANCIES
+        if self.redundancy is None:
+            return REDUNDANCIES[:1]
+        stalls = bool(self.ratios) and self.ratios[-1] > STAGNATION
+        more = [value for value in REDUNDANCIES if value > self.redundancy]
+        return (more[0],) if stalls and more else (self.redundancy,)
+
+    def _pilot_size(self) -> int:
+        """Complex matrices cost four times as much, and oscillating fields settle their redundancy early."""
+        return PILOT_SIZE // 2 if self.compiled.is_complex else PILOT_SIZE
 
     def _size(self, level: int) -> int:
         return int(self.first_size() * self.method.growth**level)
@@ -262,7 +275,6 @@ class LeastSquaresRun(AbstractRun):
 
     def _seed(self) -> int:
         return 1_000_003 * self.settings.seed + 7919 * self.level
-
 
     def _newton(self, system: "RowSystem", training: list[PointSet], model: FeatureModel) -> FeatureModel:
         """Solve once where the residuals are affine, else by Newton's method with steps halved until the residual falls."""
