@@ -25,9 +25,11 @@ from pinnsiren.validation.points import sample_points
 from pinnsiren.validation.references import Reference, exact_reference, grid_reference
 
 from .evidence_cases import CASES, Case
-from .evidence_checks import CHECKS, Check
-from .evidence_store import CHECKOUT, Record, kept_row, start_record, summarise, with_row, write_record
+from .evidence_checks import CHECKS as OWN_CHECKS
+from .evidence_checks import Check
+from .evidence_store import CHECKOUT, NUMERICS, WITHOUT_GRIDS, Record, kept_row, start_record, summarise, with_row, write_record
 from .evidence_table import build_table, failures, read_records
+from .reference_checks import discover
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 # Runs with another budget than the bar's say nothing about it; they go where git does not look.
@@ -36,6 +38,7 @@ N_THREADS = 2
 CORE_DEVIATIONS = 6.0
 FACTS = ("title", "method", "bar", "aim", "elsewhere", "allowed_to_miss")
 
+CHECKS: dict[str, Check] = {**OWN_CHECKS, **discover()}
 _grids: dict[str, Reference] = {}
 
 
@@ -43,7 +46,8 @@ def run_case(case: Case, folder: Path, *, n_seeds: int | None = None, seconds: f
     """Run what is missing of a case; the file is written after every run."""
     path, budget = folder / f"{case.name}.json", seconds or case.seconds
     facts = {name: getattr(case, name) for name in FACTS}
-    record = start_record(path, case.name, {"method": case.method, "seconds": budget, "reference": case.reference}, facts, force)
+    sources = NUMERICS if case.reference == "grid" else WITHOUT_GRIDS
+    record = start_record(path, case.name, {"method": case.method, "seconds": budget, "reference": case.reference}, facts, force, sources)
     for seed in case.seeds[:n_seeds]:
         problem = case.declare(seed)
         row = kept_row(record, seed, declaration_digest(problem))
@@ -141,7 +145,7 @@ def _reference(case: Case, problem: ps.Problem) -> Reference:
 def run_check(check: Check, folder: Path, force: bool = False) -> Record:
     """Measure a check, unless its file still holds."""
     path = folder / f"{check.name}.json"
-    record = start_record(path, check.name, {}, {"title": check.title}, force)
+    record = start_record(path, check.name, {}, {"title": check.title}, force, check.sources)
     if not record["rows"]:
         quantities = [{**asdict(quantity), "met": quantity.met} for quantity in check.measure()]
         record["rows"] = [{"seed": 0, "date": datetime.now(UTC).isoformat(timespec="seconds"), "quantities": quantities}]

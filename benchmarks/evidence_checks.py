@@ -21,6 +21,7 @@ from pinnsiren.reference_solvers.closed_forms import point_source
 from pinnsiren.reference_solvers.linear_box import LinearBoxSolver
 
 from .derivative_step import measure as measure_derivative_step
+from .evidence_store import NUMERICS
 
 ORDER_TOLERANCE = 0.2
 CELLS = {2: (64, 80, 100, 120), 6: (60, 68, 76, 84)}
@@ -89,11 +90,13 @@ class Check:
         name: as in `CASE=name`, and of the JSON file.
         title: for the table.
         measure: does the work.
+        sources: folders whose change makes the numbers stale.
     """
 
     name: str
     title: str
     measure: Callable[[], list[Quantity]]
+    sources: tuple[str, ...] = ("pinnsiren/language", "reference_solvers")
 
 
 def measure_reference_orders() -> list[Quantity]:
@@ -191,7 +194,7 @@ CHECKS: dict[str, Check] = {
     check.name: check
     for check in (
         Check("reference_orders", "Grid reference", measure_reference_orders),
-        Check("derivative_step", "Derivative step", measure_speed_of_derivative_step),
-        Check("first_result", "Time to a first result", measure_first_result),
+        Check("derivative_step", "Derivative step", measure_speed_of_derivative_step, ("pinnsiren/networks",)),
+        Check("first_result", "Time to a first result", measure_first_result, NUMERICS),
     )
 }

@@ -23,6 +23,8 @@ from .evidence_cases import WORST_OVER_MEDIAN
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NUMERICS = ("pinnsiren", "problems", "reference_solvers", "validation")
+# What a solve that is judged by a closed form depends on.
+WITHOUT_GRIDS = ("pinnsiren", "problems", "reference_solvers/closed_forms", "validation")
 # A run ends after a whole step; what it takes beyond the budget belongs to the last one.
 OVERTIME = 1.1
 # What must agree before rows of a file are kept.
@@ -31,14 +33,14 @@ IDENTITY = ("case", "numerics", "hardware", "versions", "request")
 Record = dict[str, Any]
 
 
-def provenance() -> Record:
-    """Return the last commit of the numerics, whether the tree differs from it, and a digest of the sources as they are."""
+def provenance(sources: tuple[str, ...] = NUMERICS) -> Record:
+    """Return the last commit of the sources, whether the tree differs from it, and a digest of them as they are."""
     digest = hashlib.sha256()
-    for path in sorted(path for folder in NUMERICS for path in (CHECKOUT / folder).rglob("*.py")):
+    for path in sorted(path for folder in sources for path in (CHECKOUT / folder).rglob("*.py")):
         digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes())
     return {
-        "commit": _git("log", "-1", "--format=%H", "--", *NUMERICS) or "unknown",
-        "modified": _git("status", "--porcelain", "--", *NUMERICS) != "",
+        "commit": _git("log", "-1", "--format=%H", "--", *sources) or "unknown",
+        "modified": _git("status", "--porcelain", "--", *sources) != "",
         "numerics": digest.hexdigest()[:16],
     }
 
@@ -55,7 +57,9 @@ def machine() -> Record:
     return {**hardware_record(), "torch_threads": torch.get_num_threads()}
 
 
-def start_record(path: Path, case: str, request: Mapping[str, Any], facts: Mapping[str, Any], force: bool = False) -> Record:
+def start_record(
+    path: Path, case: str, request: Mapping[str, Any], facts: Mapping[str, Any], force: bool = False, sources: tuple[str, ...] = NUMERICS
+) -> Record:
     """Return the record of a case with the rows on disk that still hold.
 
     Args:
@@ -64,8 +68,10 @@ def start_record(path: Path, case: str, request: Mapping[str, Any], facts: Mappi
         request: what a row depends on beside the numerics: method and budget.
         facts: what is printed beside the rows: title, bar, aim.
         force: keep nothing.
+        sources: folders whose change makes the rows stale.
     """
-    fresh: Record = {"case": case, **facts, **provenance(), "hardware": machine(), "versions": versions(), "request": dict(request), "rows": []}
+    state = {**provenance(sources), "hardware": machine(), "versions": versions()}
+    fresh: Record = {"case": case, **facts, **state, "request": dict(request), "rows": []}
     if path.exists() and not force:
         known = json.loads(path.read_text(encoding="utf-8"))
         if all(known.get(key) == fresh[key] for key in IDENTITY):

@@ -32,7 +32,7 @@ table = importlib.import_module("benchmarks.evidence_table")
 
 @pytest.fixture(autouse=True)
 def sources_at_rest(monkeypatch):
-    monkeypatch.setattr(store, "provenance", lambda: {"commit": "f" * 40, "modified": False, "numerics": "these"})
+    monkeypatch.setattr(store, "provenance", lambda *sources: {"commit": "f" * 40, "modified": False, "numerics": "these"})
 
 
 class StubSolution:
@@ -114,7 +114,7 @@ def test_rows_are_kept_for_the_same_sources_and_made_again_for_others(tmp_path, 
     assert calls[5:] == [0]
     evidence.run_case(case, tmp_path, n_seeds=1, seconds=3)
     assert calls[6:] == [0]
-    monkeypatch.setattr(store, "provenance", lambda: {"commit": "0" * 40, "modified": False, "numerics": "other"})
+    monkeypatch.setattr(store, "provenance", lambda *sources: {"commit": "0" * 40, "modified": False, "numerics": "other"})
     evidence.run_case(case, tmp_path, n_seeds=1, seconds=3)
     assert calls[7:] == [0]
 
