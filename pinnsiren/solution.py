@@ -22,6 +22,7 @@ from pinnsiren.language.symbols import declaration_of
 from pinnsiren.status import Status
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.probes import source_cores
+from pinnsiren.training.row_system import residual_system
 from pinnsiren.training.sampling import sample_residual
 from pinnsiren.training.scaling import residual_scale
 
@@ -237,24 +238,13 @@ class Solution:
 
     def residual_samples(self, n_points: int = 2000, seed: int = 90_001) -> list[ResidualSample]:
         """Return every residual, scaled as in training, at fresh points of the computational domain."""
+        system = residual_system(self.compiled)
         samples = []
-        unknowns = [complex(value).real for value in self.model.unknowns]
         for index, (residual, program) in enumerate(zip(self.compiled.ir.residuals, self.compiled.programs, strict=True)):
             drawn = sample_residual(self.compiled, residual, n_points, seed + index)
-            used = unknowns[: len(program.unknowns)]
-            sides = [drawn.points] if drawn.other_side is None else [drawn.points, drawn.other_side]
-            values = [self._residual(program.compile([program.algebra]), program, side, drawn.normals, used) for side in sides]
-            value = values[0] if len(values) == 1 else values[0] - values[1]
-            if drawn.values is not None:
-                value = value - drawn.values
-            scale = residual_scale(self.compiled, program, drawn, used)
-            samples.append(ResidualSample(residual.label, drawn.points, value / scale))
+            scale = residual_scale(self.compiled, program, drawn, system.unknowns(program, self.model))
+            samples.append(ResidualSample(residual.label, drawn.points, system.residual(program, drawn, self.model) / scale))
         return samples
-
-    def _residual(self, compute: Callable[..., Any], program: Any, points: NDArray[np.float64], normals: Any, unknowns: list[float]) -> NDArray[Any]:
-        jets = [self.model.evaluate(jet.field, points, jet.orders) for jet in program.jets]
-        value = compute(program.coefficients(points, normals), jets, unknowns)[0]
-        return np.asarray(np.broadcast_to(value, (len(points), self.compiled.ir.n_shots)))
 
     def save(self, path: Any) -> None:
         """Write the solution to an HDF5 file, atomically; `pinnsiren.load` reads it back.

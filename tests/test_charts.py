@@ -131,6 +131,10 @@ LEVEL_SETS = [
     (sp.And(sp.Abs(x) < 0.3, sp.Abs(y) < 0.2), [x - 0.3, x + 0.3, y - 0.2, y + 0.2]),
     (sp.sqrt((x - 0.1) ** 2 + y**2) < 0.2, [(x - 0.1) ** 2 + y**2 - 0.04]),
     (sp.Abs(x) + sp.Abs(y) < 0.3, [0.3 - x - y, 0.3 + x - y, 0.3 - x + y, 0.3 + x + y]),
+    (sp.Max(sp.Abs(x - 0.1), sp.Abs(y)) < 0.2, [x - 0.3, x + 0.1, y - 0.2, y + 0.2]),
+    (sp.Min(x, y) > 0.1, [x - 0.1, y - 0.1]),
+    ((x - 0.4) ** 3 > 0, [x - 0.4]),
+    (sp.exp(sp.Abs(x)) < 1.2, []),  # nothing that is smooth across its zero
 ]
 
 
@@ -148,7 +152,15 @@ def test_level_sets_are_the_surfaces_of_the_condition(condition, surfaces):
 
 @pytest.mark.parametrize(
     "condition",
-    [x**2 + y**2 < 0.09, sp.And(sp.Abs(x) < 0.3, sp.Abs(y) < 0.2), sp.sqrt(x**2 + y**2) < 0.3, sp.And(x > 0, y > 0.1), sp.Abs(x) + sp.Abs(y) < 0.3],
+    [
+        x**2 + y**2 < 0.09,
+        sp.And(sp.Abs(x) < 0.3, sp.Abs(y) < 0.2),
+        sp.sqrt(x**2 + y**2) < 0.3,
+        sp.And(x > 0, y > 0.1),
+        sp.Abs(x) + sp.Abs(y) < 0.3,
+        sp.Max(sp.Abs(x - 0.1), sp.Abs(y)) < 0.2,
+        sp.Min(x, y) > 0.1,
+    ],
 )
 def test_function_and_siblings_are_positive_exactly_where_the_condition_holds(condition):
     found = level_sets(sp.Piecewise((2, condition), (1, True)), (x, y))

@@ -498,3 +498,17 @@ def test_moduli_and_conjugates_keep_their_value_in_the_program():
     compiled = compile_problem(declare("schroedinger", u, [operator - rest], [Dirichlet(u, exact)]))
     assert not compiled.programs[0].is_affine
     assert_vanish(oracle_residuals(compiled, {u: exact}))
+
+
+def test_a_field_that_multiplies_its_own_derivative_is_lowered():
+    u = ps.field("u", x, y)
+    problem = ps.Problem(
+        name="burgers",
+        fields=[u],
+        domain=ps.Box({x: (0, 1), y: (0, 1)}),
+        equations=[sp.Eq(u.diff(y) + u * u.diff(x), sp.Rational(1, 10) * u.diff(x, 2)), ps.div((1 + u**2) * ps.grad(u))],
+        conditions=[ps.Dirichlet(u, 0)],
+    )
+    compiled = compile_problem(problem)
+    assert {jet.orders for jet in compiled.ir.jets} == {(0, 0), (1, 0), (0, 1), (2, 0), (0, 2)}
+    assert not any(residual.expression.has(u) for residual in compiled.ir.residuals)

@@ -39,3 +39,70 @@ def test_a_success_is_never_wrong_by_more_than_ten_estimates(solution):
     assert not found.status.success or error <= HONEST * found.estimated_error
     # Beyond what any estimate needs: none of these may claim to be better than it is by two orders.
     assert found.estimated_error > error / 100
+
+
+NARROW_DATA = {
+    "a jump of the flux": (ps.Neumann, sp.Piecewise((200, sp.Abs(y - sp.Float(0.31831)) < 0.001), (0, True))),
+    "a peak of the flux": (ps.Neumann, 300 * sp.exp(-((y - sp.Float(0.31831)) ** 2) / sp.Float(0.001) ** 2)),
+    "a peak of the value": (ps.Dirichlet, 100 * sp.exp(-((y - sp.Float(0.31831)) ** 2) / sp.Float(0.0005) ** 2)),
+}
+
+
+@pytest.mark.parametrize(("condition", "data"), NARROW_DATA.values(), ids=NARROW_DATA.keys())
+def test_boundary_data_that_fall_between_the_points_are_noticed(condition, data):
+    # By the sine series, the peaks change the solution by 17 to 24 %.
+    walls = [ps.Dirichlet(u, 0, on=("x+", "y-")), ps.Dirichlet(u, sp.cos(sp.pi * x / 2), on="y+")]
+    problem = ps.Problem(
+        name="narrow",
+        fields=[u],
+        domain=ps.Box({x: (0, 1), y: (0, 1)}),
+        equations=[ps.laplacian(u)],
+        conditions=[condition(u, data, on="x-"), *walls],
+    )
+    found = ps.solve(problem, seconds=SECONDS, progress=False)
+    assert not found.status.success or found.estimated_error > 0.02
+
+
+def test_a_pulse_at_the_boundary_shorter_than_the_steps_is_noticed():
+    t = ps.coordinates("t")
+    w = ps.field("u", x, t)
+    pulse = 20 * sp.exp(-((t - sp.Float(0.5137)) ** 2) / 2 / sp.Float(0.0003) ** 2)
+    problem = ps.Problem(
+        name="pulse",
+        fields=[w],
+        domain=ps.SpaceTime(ps.Interval({x: (0, 1)}), {t: (0, 1)}),
+        equations=[sp.Eq(w.diff(t), w.diff(x, 2))],
+        conditions=[ps.Dirichlet(w, pulse, on="x-"), ps.Dirichlet(w, 0, on="x+"), ps.InitialCondition(w, sp.sin(sp.pi * x))],
+    )
+    found = ps.solve(problem, seconds=SECONDS, progress=False)
+    assert not found.status.success or found.estimated_error > 0.02
+
+
+def test_equations_that_contradict_each_other_are_no_success():
+    w = ps.field("w", x)
+    problem = ps.Problem(
+        name="contradiction",
+        fields=[w],
+        domain=ps.Interval({x: (0, 1)}),
+        equations=[sp.Eq(w.diff(x, 2), 1), sp.Eq(w.diff(x, 2), sp.Float(1.03))],
+        conditions=[ps.Dirichlet(w, 0)],
+    )
+    assert not ps.solve(problem, seconds=SECONDS, progress=False).status.success
+
+
+def test_an_unknown_that_nothing_determines_is_named():
+    t = ps.coordinates("t")
+    w = ps.field("u", x, t)
+    first, second = (ps.unknown(name, initial=1, bounds=(0.1, 5)) for name in ("first", "second"))
+    points = np.array([[0.3, 0.2], [0.5, 0.5], [0.7, 0.8]])
+    values = np.exp(-2 * 0.1 * np.pi**2 * points[:, 1]) * np.sin(np.pi * points[:, 0])
+    problem = ps.Problem(
+        name="product",
+        fields=[w],
+        domain=ps.SpaceTime(ps.Interval({x: (0, 1)}), {t: (0, 1)}),
+        equations=[sp.Eq(w.diff(t), first * second * w.diff(x, 2) / 10)],
+        conditions=[ps.Dirichlet(w, 0), ps.InitialCondition(w, sp.sin(sp.pi * x)), ps.Observations(w, points, values)],
+    )
+    found = ps.solve(problem, seconds=SECONDS, network=ps.Siren(24, 1), progress=False)
+    assert not found.status.success
+    assert "do not determine first, second" in found.status.text

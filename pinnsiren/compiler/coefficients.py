@@ -20,7 +20,8 @@ def multi_index(node: Any, symbols: tuple[sp.Symbol, ...]) -> MultiIndex:
 def derivatives_of(expression: Any, candidate: Any) -> list[Any]:
     """Return the field and its derivatives that occur, highest order first."""
     found = {node for node in expression.atoms(sp.Derivative) if node.expr == candidate}
-    if expression.subs(dict.fromkeys(found, sp.Integer(0))).has(candidate):
+    # Dummies and not zeros: in u * u_x the field would vanish with its derivative.
+    if expression.xreplace({node: sp.Dummy() for node in found}).has(candidate):
         found.add(candidate)
     return sorted(found, key=lambda node: (-sum(multi_index(node, candidate.args)), str(node)))
 

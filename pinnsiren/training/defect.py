@@ -4,42 +4,98 @@ L e = -r with r the residual of the model; the sine features of least squares ar
 share nothing with the network that made r.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from pinnsiren.charts import features_for_bandwidth
 from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.error_estimate import RESIDUAL_SHARE, ROUNDING
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all
-from pinnsiren.training.least_squares import RowSystem, solve_least_squares
 from pinnsiren.training.method import FittedModel, RunSettings
 from pinnsiren.training.probes import probe_points
+from pinnsiren.training.row_system import RowSystem, solve_least_squares
 
 SAFETY = 1.5  # the features see most, not all of the error
 SMALLEST, LARGEST = 300, 1500
 REDUNDANCY, OVERSAMPLING = 1.3, 2.5
+REDUNDANCY_WITH_UNKNOWNS = 5.0  # the response of a smooth field to a scalar is smooth
 SEED = 77_003
+DETERMINED = 1e-3  # share of the effect of a unit change of the unknowns that no change of the fields undoes
 
 
-def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: FittedModel) -> float:
-    """Return the estimated relative L2 error of a model inside the declared domain."""
+@dataclass(frozen=True)
+class DefectEstimate:
+    """What defect correction says of a model.
+
+    Attributes:
+        error: relative L2 inside the declared domain; of the unknown scalars too. Infinite when they are not determined.
+        undetermined: names of the unknown scalars that equations, conditions and observations leave free, alone or in combination.
+    """
+
+    error: float
+    undetermined: tuple[str, ...] = ()
+
+
+def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: FittedModel) -> DefectEstimate:
+    """Return the estimated error of a model."""
     scales = compiled.scales
     size = int(np.clip(2.5 * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths), SMALLEST, LARGEST))
     if len(scales.half_lengths) == 1:
         size = min(size, 200)
-    frequencies = tuple(draw_all(compiled, size, REDUNDANCY, SEED + settings.seed))
+    redundancy = REDUNDANCY_WITH_UNKNOWNS if compiled.ir.unknowns else REDUNDANCY
+    frequencies = tuple(draw_all(compiled, size, redundancy, SEED + settings.seed))
     bases = build_bases(compiled, frequencies)
     dtype = torch.complex128 if compiled.is_complex else torch.float64
     system = RowSystem(compiled, bases, torch.device(settings.device), dtype)
     n_points = int(OVERSAMPLING * sum(basis.n_features for basis in bases) / len(bases))
-    matrix, right = system.rows(system.samples(n_points, SEED + 1), model)
-    correction = FeatureModel(bases, frequencies, system.split(solve_least_squares(matrix, right)))
+    samples = system.samples(n_points, SEED + 1)
+    matrix, right = system.rows(samples, model)
+    solved, undetermined, relative = solve_least_squares(matrix, right), (), 0.0
+    if compiled.ir.unknowns:
+        solved, undetermined, relative = _with_unknowns(compiled, matrix, right, system.unknown_columns(samples, model), model)
+    correction = FeatureModel(bases, frequencies, system.split(solved))
     probes, zero = probe_points(compiled), (0,) * len(compiled.ir.coordinates)
-    worst, squares = 0.0, 0.0
+    worst, squares = relative, 0.0
     for index in range(len(bases)):
         whole = model.evaluate(index, probes, zero) + compiled.known_part(index, probes, zero)
         norm = float(np.linalg.norm(whole))
         worst = max(worst, float(np.linalg.norm(correction.evaluate(index, probes, zero))) / max(norm, 1e-300))
         squares += norm**2 / len(probes)
     residual = float(right.abs().pow(2).sum().sqrt()) / np.sqrt(right.shape[1]) / max(np.sqrt(squares / len(bases)), 1e-300)
-    return float(max(SAFETY * worst, RESIDUAL_SHARE * residual, ROUNDING))
+    error = float(max(SAFETY * worst, RESIDUAL_SHARE * residual, ROUNDING))
+    return DefectEstimate(np.inf if undetermined else error, undetermined)
+
+
+def _with_unknowns(
+    compiled: CompiledProblem, matrix: torch.Tensor, right: torch.Tensor, columns: torch.Tensor, model: FittedModel
+) -> tuple[torch.Tensor, tuple[str, ...], float]:
+    """Correct fields and unknown scalars together.
+
+    A scalar whose effect on the rows some change of the fields undoes is not determined. Shots share the scalars, so their rows are stacked.
+
+    Args:
+        matrix: (n_rows, n_features).
+        right: (n_rows, n_shots).
+        columns: (n_unknowns, n_rows, n_shots), derivatives of the residuals with respect to the unknowns.
+
+    Returns:
+        correction of the fields (n_features, n_shots), names of the undetermined unknowns, largest relative correction of an unknown.
+    """
+    names = [str(declaration_of(unknown).name) for unknown in compiled.ir.unknowns]
+    flat = columns.permute(1, 2, 0).reshape(len(matrix), -1)
+    responses = solve_least_squares(matrix, flat)  # of the fields to the unknowns
+    left = (flat - matrix @ responses).reshape(len(matrix), -1, len(names)).flatten(0, 1)
+    sizes = torch.linalg.vector_norm(columns.flatten(1), dim=1)
+    fields = solve_least_squares(matrix, right)
+    _, singular, directions = torch.linalg.svd(left / torch.where(sizes > 0, sizes, torch.ones_like(sizes)), full_matrices=False)
+    if float(singular[-1]) < DETERMINED:
+        weak = directions[-1].abs()
+        return fields, tuple(name for name, weight in zip(names, weak.tolist(), strict=True) if weight > 0.1), np.inf
+    rest = (right - matrix @ fields).reshape(-1, 1)
+    change = torch.linalg.lstsq(left, rest).solution
+    moved = fields - (responses.reshape(matrix.shape[1], -1, len(names)) @ change)[:, :, 0]
+    values = [max(abs(value), 1e-12) for value in model.unknowns]
+    return moved, (), float(max(abs(c) / v for c, v in zip(change[:, 0].tolist(), values, strict=True)))

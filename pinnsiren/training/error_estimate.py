@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.lowering import unknown_symbol
 from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.compiler.residual_program import ResidualProgram
+from pinnsiren.ir import Residual
 from pinnsiren.training.method import FittedModel
-from pinnsiren.training.sampling import PointSet
+from pinnsiren.training.row_system import RowSystem, residual_system
+from pinnsiren.training.sampling import FACE_DENSITY, PointSet, sample_residual
 from pinnsiren.training.scaling import residual_scale
 
 SMALLEST_RATIO, LARGEST_RATIO = 0.2, 0.9  # a lucky residual is not trusted beyond a factor of five, a stagnating one counts ninefold
 RESIDUAL_SHARE = 0.02  # of the scaled residual at fresh points; errors below this share of it were never seen
+IRREDUCIBLE, IRREDUCIBLE_SHARE = 0.97, 0.3  # a residual that more features leave as it is may come from equations that contradict each other
 UNRESOLVED = 1.0  # a scaled residual above this, also at the points of the fit: two sizes may then agree and both be far off
 ROUNDING = 1e-13
 DENSE_WORK = 2.5e7  # points times features of the dense check, about a second
 DENSE_POINTS = (4096, 65536)
+CROWD = 2**17  # points at which only data and coefficients are evaluated
+SHARPEST = 512  # of them, those with the largest values
 EXPECTED_SPREAD = 3.0  # a dense set of points may see a residual this much larger by the luck of the draw
 RESIDUAL_FLOOR = 1e-9  # below, residuals are rounding
 
@@ -47,16 +52,20 @@ def estimate_from_sizes(
     q = float(np.clip(ratio, SMALLEST_RATIO, LARGEST_RATIO))
     difference = relative_difference(values, previous, known)
     unresolved = min(training_residual, fresh_residual)
-    return max(difference * q / (1 - q), RESIDUAL_SHARE * fresh_residual, unresolved if unresolved > UNRESOLVED else 0.0, ROUNDING)
+    share = RESIDUAL_SHARE if ratio < IRREDUCIBLE else IRREDUCIBLE_SHARE
+    return max(difference * q / (1 - q), share * fresh_residual, unresolved if unresolved > UNRESOLVED else 0.0, ROUNDING)
 
 
-def unseen_factor(compiled: CompiledProblem, model: FittedModel, fresh_residual: float, amplitude: float, cost: int, seed: int) -> float:
-    """Return how much larger the residual of the equations is on a dense set of points than on the fresh ones, at least 1.
+def with_the_unseen(
+    estimate: float, compiled: CompiledProblem, model: FittedModel, fresh_residual: float, amplitude: float, cost: int, seed: int
+) -> float:
+    """Return the estimate, raised where the residual is larger on a dense set of points than on the fresh ones.
 
-    What is narrower than the distance between collocation points, a source written out by hand for instance, is seen by neither training nor fresh
-    points, and two sizes of a method agree on missing it.
+    What is narrower than the distance between collocation points, a source or boundary data written out by hand for instance, is seen by neither
+    training nor fresh points, and two sizes of a method agree on missing it.
 
     Args:
+        estimate: relative error.
         compiled: the problem.
         model: the model about to be called a success.
         fresh_residual: its scaled residual at fresh points, relative to the amplitude.
@@ -65,19 +74,56 @@ def unseen_factor(compiled: CompiledProblem, model: FittedModel, fresh_residual:
         seed: of the dense points.
     """
     n_points = int(np.clip(DENSE_WORK / max(cost, 1), *DENSE_POINTS))
+    conditions = [program for program in compiled.programs if program.residual.kind != "equation"]
+    system = residual_system(compiled)
     total = 0.0
-    unknowns = dict(zip((unknown_symbol(u) for u in compiled.ir.unknowns), (complex(v).real for v in model.unknowns), strict=True))
-    for program in compiled.programs:
-        if program.residual.kind != "equation":
-            continue
-        drawn = PointSet(compiled.ir.domain.sample_interior(n_points, seed))
-        used = [unknowns[symbol] for symbol in program.unknowns]
-        jets = [model.evaluate(jet.field, drawn.points, jet.orders) for jet in program.jets]
-        value = program.compile([program.algebra])(program.coefficients(drawn.points), jets, used)[0]
-        modulus = np.abs(np.broadcast_to(value, (n_points, compiled.ir.n_shots)) / residual_scale(compiled, program, drawn, used))
-        total += float(np.mean(modulus**2))
+    for index, program in enumerate(compiled.programs):
+        share = n_points if program.residual.kind == "equation" else max(DENSE_POINTS[0], n_points // max(len(conditions), 1))
+        drawn = _dense_points(compiled, program.residual, share, seed + index)
+        if drawn is not None:
+            total += _mean_square(system, program, model, drawn)
+        crowd = _dense_points(compiled, program.residual, CROWD, seed + 500 + index)
+        if drawn is not None and crowd is not None:
+            sharpest = _sharpest(system, program, crowd)
+            total += _mean_square(system, program, model, sharpest, drawn) * len(sharpest.points) / len(crowd.points)
     dense = np.sqrt(total) / max(amplitude, 1e-300)
-    return float(max(1.0, dense / max(EXPECTED_SPREAD * fresh_residual, RESIDUAL_FLOOR)))
+    factor = float(dense / max(EXPECTED_SPREAD * fresh_residual, RESIDUAL_FLOOR))
+    return estimate if factor <= 1 else max(estimate * factor, RESIDUAL_SHARE * float(dense))
+
+
+def _dense_points(compiled: CompiledProblem, residual: Residual, n_points: int, seed: int) -> PointSet | None:
+    """Draw about `n_points` points where a residual lives; None for points that are all known, and for interfaces, which carry no data."""
+    dimension = len(compiled.ir.coordinates)
+    if residual.level_set is not None or residual.region.kind == "points":
+        return None
+    if residual.kind == "equation":
+        return PointSet(compiled.ir.domain.sample_interior(n_points, seed))
+    if residual.region.kind == "domain":
+        return sample_residual(compiled, residual, n_points, seed)
+    if dimension == 1:
+        return None
+    return sample_residual(compiled, residual, int((n_points / FACE_DENSITY) ** (dimension / (dimension - 1))), seed)
+
+
+def _sharpest(system: RowSystem, program: ResidualProgram, crowd: PointSet) -> PointSet:
+    """Return the points of a crowd where data and coefficients are largest: there the residual has to be looked at."""
+    ones = [np.ones((len(crowd.points), 1))] * len(program.jets)
+    unknowns = system.unknowns(program, None)
+    coefficients = program.coefficients(crowd.points, crowd.normals)
+    size = np.zeros(len(crowd.points))
+    for jets in ([0 * one for one in ones], ones):
+        with np.errstate(all="ignore"):
+            value = program.compile([program.algebra])(coefficients, jets, unknowns)[0]
+        size = size + np.nan_to_num(np.max(np.abs(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (len(size), 1)))), axis=1))
+    chosen = np.argpartition(-size, SHARPEST)[:SHARPEST] if len(size) > SHARPEST else np.arange(len(size))
+    normals, other = (None if array is None else array[chosen] for array in (crowd.normals, crowd.other_side))
+    return PointSet(crowd.points[chosen], normals, other)
+
+
+def _mean_square(system: RowSystem, program: ResidualProgram, model: FittedModel, drawn: PointSet, scaled_at: PointSet | None = None) -> float:
+    """Return the mean square of the scaled residual; the scale is that at `scaled_at`."""
+    scale = residual_scale(system.compiled, program, scaled_at or drawn, system.unknowns(program, model))
+    return float(np.mean(np.abs(system.residual(program, drawn, model) / scale) ** 2))
 
 
 def known_errors(compiled: CompiledProblem) -> float:

@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from pinnsiren.charts import features_for_bandwidth
 from pinnsiren.compiler.pipeline import CompiledProblem
-from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.errors import NonFiniteError, ProblemError
-from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, unseen_factor
+from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, with_the_unseen
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
-from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
+from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
-from pinnsiren.training.sampling import PointSet, sample_residual
-from pinnsiren.training.scaling import linear_weights, residual_scale
+from pinnsiren.training.row_system import RowSystem, solve_least_squares
+from pinnsiren.training.sampling import PointSet
 
-RIDGE = 1e-14  # relative to columns of unit norm: keeps QR defined for redundant features without touching digits that matter
 REDUNDANCIES = (1.3, 2.5, 5.0)  # features per independent function: little for oscillating fields, much for smooth ones
+NOMINAL_SPEED = 4e10  # floating-point operations per second of a QR factorisation on two cores
 SMALLEST = {1: 40, 2: 300, 3: 600}
 PILOT_SIZE = 1050  # features on the scaled box up to which all redundancies are tried: a size and not a time, so that runs repeat
 STAGNATION = 0.9  # a size that lowers the residual by less than this factor does not help
@@ -100,12 +99,14 @@ class LeastSquaresRun(AbstractRun):
     redundancy: float | None = None
     estimate: float = np.inf
     last_seconds: float = 0.0
+    first: int = 0  # features at the first size
     confirmed: int = 0  # level at which the dense check was made
     ratios: list[float] = dataclass_field(default_factory=list)
     fits: list[Fit] = dataclass_field(default_factory=list)  # the last two sizes
 
     def __post_init__(self) -> None:
         self.device = torch.device(self.settings.device)
+        self.first = self.first_size()
         self.dtype = torch.complex128 if self.compiled.is_complex else torch.float64
         self.probes = probe_points(self.compiled)
         zero = (0,) * len(self.compiled.ir.coordinates)
@@ -119,7 +120,16 @@ class LeastSquaresRun(AbstractRun):
         needed = REDUNDANCIES[0] * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths)
         if needed > self._pilot_size():
             needed /= self.method.growth
+        needed = min(needed, self._affordable_size(), self.method.maximum_features / self.method.growth)
         return int(max(SMALLEST.get(len(scales.half_lengths), 800), needed))
+
+    def _affordable_size(self) -> float:
+        """Return the first of two sizes whose factorisations fill the budget on a nominal machine: a count and not a clock, so that runs repeat."""
+        method, fields = self.method, len(self.compiled.ir.is_complex)
+        columns = fields * sum(chart.share for chart in self.compiled.charts)
+        passes = 1 if all(program.is_affine for program in self.compiled.programs) else method.newton_steps
+        work = 2 * (method.oversampling + 1) * columns**3 * (4 if self.compiled.is_complex else 1) * passes * (1 + method.growth**3)
+        return float((self.settings.seconds * NOMINAL_SPEED / work) ** (1 / 3))
 
     def step(self) -> dict[str, float]:
         """Fit the next size."""
@@ -165,7 +175,7 @@ class LeastSquaresRun(AbstractRun):
         return PILOT_SIZE // 2 if self.compiled.is_complex else PILOT_SIZE
 
     def _size(self, level: int) -> int:
-        return int(self.first_size() * self.method.growth**level)
+        return int(self.first * self.method.growth**level)
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
         """Decide after each size."""
@@ -188,7 +198,8 @@ class LeastSquaresRun(AbstractRun):
         if stagnated:
             return "tolerance_not_reached", (
                 f"{wanted}: more features no longer lower the residual at fresh points ({self.fits[-1].fresh_residual:.2g}). "
-                "Something in the solution is not smooth in the coordinates of the charts: declare jumps as Piecewise, or try a trained network"
+                "Something in the solution is not smooth in the coordinates of the charts (declare jumps as Piecewise, or try a trained network), "
+                "or equations and conditions contradict each other or leave the solution open (a missing inflow value, a resonance)"
             )
         if too_large:
             return "tolerance_not_reached", f"{wanted}: {self.method.maximum_features} features are allowed; raise LeastSquares(maximum_features=...)"
@@ -206,7 +217,9 @@ class LeastSquaresRun(AbstractRun):
         self.confirmed = self.level
         fit = self.fits[-1]
         cost, seed = fit.model.bases[0].n_features, self._seed() + 3
-        self.estimate *= unseen_factor(self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed)
+        self.estimate = with_the_unseen(
+            self.estimate, self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed
+        )
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""
@@ -224,6 +237,7 @@ class LeastSquaresRun(AbstractRun):
         """Return the last size and the counters."""
         return {
             "level": self.level,
+            "first": self.first,
             "redundancy": self.redundancy,
             "estimate": self.estimate,
             "last_seconds": self.last_seconds,
@@ -237,7 +251,7 @@ class LeastSquaresRun(AbstractRun):
 
     def restore(self, state: StateTree) -> None:
         """Continue from a state."""
-        self.level, self.redundancy = int(state["level"]), state["redundancy"]
+        self.level, self.first, self.redundancy = int(state["level"]), int(state["first"]), state["redundancy"]
         self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
         self.confirmed = int(state["confirmed"])
         self.ratios = [float(r) for r in state["ratios"]]
@@ -276,7 +290,7 @@ class LeastSquaresRun(AbstractRun):
     def _seed(self) -> int:
         return 1_000_003 * self.settings.seed + 7919 * self.level
 
-    def _newton(self, system: "RowSystem", training: list[PointSet], model: FeatureModel) -> FeatureModel:
+    def _newton(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> FeatureModel:
         """Solve once where the residuals are affine, else by Newton's method with steps halved until the residual falls."""
         if all(program.is_affine for program in self.compiled.programs):
             matrix, right = system.rows(training, None)
@@ -297,106 +311,3 @@ class LeastSquaresRun(AbstractRun):
             if norm > 0.999 * previous:
                 break
         return model
-
-
-def solve_least_squares(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Solve min |A c - b|^2 + ridge by Householder QR with columns of unit norm."""
-    norms = torch.linalg.vector_norm(matrix, dim=0)
-    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-    n_columns = matrix.shape[1]
-    ridge = RIDGE * torch.eye(n_columns, dtype=matrix.dtype, device=matrix.device)
-    stacked = torch.cat([matrix / norms, ridge])
-    padded = torch.cat([right, torch.zeros(n_columns, right.shape[1], dtype=right.dtype, device=right.device)])
-    solution: torch.Tensor = torch.linalg.lstsq(stacked, padded, driver="gels").solution
-    return solution / norms[:, None]
-
-
-class RowSystem:
-    """Rows of the least-squares problem: one block per residual, columns of all fields side by side."""
-
-    def __init__(self, compiled: CompiledProblem, bases: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> None:
-        self.compiled, self.bases, self.device, self.dtype = compiled, bases, device, dtype
-
-    def samples(self, n_points: int, seed: int) -> list[PointSet]:
-        """Draw the points of every residual."""
-        residuals = self.compiled.ir.residuals
-        return [sample_residual(self.compiled, residual, n_points, seed + 31 * index) for index, residual in enumerate(residuals)]
-
-    def _convert(self, array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.array(array)).to(self.device)
-
-    def split(self, coefficients: torch.Tensor) -> tuple[NDArray[Any], ...]:
-        """Cut the solution into the coefficients of each field."""
-        sizes = [basis.n_features for basis in self.bases]
-        return tuple(part.cpu().numpy() for part in torch.split(coefficients, sizes))
-
-    def zeros(self) -> tuple[NDArray[Any], ...]:
-        """Return coefficients of a vanishing field."""
-        kind = complex if self.dtype.is_complex else float
-        return tuple(np.zeros((basis.n_features, self.compiled.ir.n_shots), dtype=kind) for basis in self.bases)
-
-    def rows(self, samples: list[PointSet], base: FittedModel | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Assemble matrix and right-hand sides of the linearised equations for the correction of a model (of zero for None)."""
-        blocks, rights = [], []
-        for program, point_set in zip(self.compiled.programs, samples, strict=True):
-            if len(point_set.points) == 0:
-                continue
-            weight = self._row_weight(program, point_set)
-            block, right = self._block(program, point_set, base)
-            if not bool(torch.isfinite(block).all() and torch.isfinite(right).all() and torch.isfinite(weight).all()):
-                raise NonFiniteError(f"the residual of `{program.residual.label}`")
-            blocks.append(block * weight)
-            rights.append(right * weight)
-        return torch.cat(blocks).to(self.dtype), torch.cat(rights).to(self.dtype)
-
-    def _row_weight(self, program: ResidualProgram, point_set: PointSet) -> torch.Tensor:
-        scale = residual_scale(self.compiled, program, point_set, self._unknowns(program, None))
-        weights = np.ones(len(point_set.points)) if point_set.weights is None else np.sqrt(point_set.weights)
-        return self._convert(weights[:, None] / (scale * np.sqrt(len(point_set.points))))
-
-    def _unknowns(self, program: ResidualProgram, base: FittedModel | None) -> list[float]:
-        values = [complex(type(u).declaration.initial) for u in self.compiled.ir.unknowns] if base is None else list(base.unknowns)
-        names = [f"unknown_{type(u).declaration.name}" for u in self.compiled.ir.unknowns]
-        return [values[names.index(str(symbol))].real for symbol in program.unknowns]
-
-    def _block(self, program: ResidualProgram, point_set: PointSet, base: FittedModel | None) -> tuple[torch.Tensor, torch.Tensor]:
-        block, right = self._side(program, point_set.points, point_set.normals, base)
-        if point_set.other_side is not None:
-            other, other_right = self._side(program, point_set.other_side, point_set.normals, base)
-            block, right = block - other, right - other_right
-        if point_set.values is not None:
-            right = right + self._convert(point_set.values)
-        return block, right
-
-    def _side(
-        self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the linearised operator on all features and minus the residual of the model, at one set of points."""
-        jets = [np.zeros((len(points), 1)) if base is None else base.evaluate(jet.field, points, jet.orders) for jet in program.jets]
-        partials, residual = linear_weights(program, program.coefficients(points, normals), jets, self._unknowns(program, base), len(points))
-        blocks = []
-        for index, basis in enumerate(self.bases):
-            weights = {jet.orders: partial[:, 0] for jet, partial in zip(program.jets, partials, strict=True) if jet.field == index}
-            if weights:
-                blocks.append(basis.matrix(points, weights, torch, self._convert).to(self.dtype))
-            else:
-                blocks.append(torch.zeros(len(points), basis.n_features, dtype=self.dtype, device=self.device))
-        right = np.broadcast_to(-residual, (len(points), self.compiled.ir.n_shots))
-        return torch.hstack(blocks), self._convert(right)
-
-    def residual_norm(self, samples: list[PointSet], base: FittedModel) -> float:
-        """Return the root of the sum over residuals of the mean squared scaled residual of a model."""
-        total = 0.0
-        for program, point_set in zip(self.compiled.programs, samples, strict=True):
-            if len(point_set.points):
-                total += float((self._residual(program, point_set, base) * self._row_weight(program, point_set)).abs().pow(2).sum())
-        return float(np.sqrt(total / self.compiled.ir.n_shots))
-
-    def _residual(self, program: ResidualProgram, point_set: PointSet, base: FittedModel) -> torch.Tensor:
-        sides = []
-        for points in [point_set.points] if point_set.other_side is None else [point_set.points, point_set.other_side]:
-            jets = [base.evaluate(jet.field, points, jet.orders) for jet in program.jets]
-            value = program.compile([program.algebra])(program.coefficients(points, point_set.normals), jets, self._unknowns(program, base))[0]
-            sides.append(np.broadcast_to(value, (len(points), self.compiled.ir.n_shots)))
-        value = sides[0] if len(sides) == 1 else sides[0] - sides[1]
-        return self._convert(value if point_set.values is None else value - point_set.values)

@@ -112,7 +112,8 @@ class NetworkProblem:
     def _prepare(self, index: int, drawn: PointSet) -> PreparedResidual:
         program = self.compiled.programs[index]
         sides = [drawn.points] if drawn.other_side is None else [drawn.points, drawn.other_side]
-        unknowns = [float(np.real(u)) for u in self.initial_unknowns()][: len(program.unknowns)]
+        initial = dict(zip(self._unknown_names, self.initial_unknowns(), strict=True))
+        unknowns = [float(np.real(initial[str(symbol)])) for symbol in program.unknowns]
         scale = residual_scale(self.compiled, program, drawn, unknowns)
         relative = np.ones(len(drawn.points)) if drawn.weights is None else np.sqrt(drawn.weights)
         prepared = tuple(self.prepare_points(points, index, drawn.normals) for points in sides)

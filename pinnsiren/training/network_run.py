@@ -10,7 +10,7 @@ import torch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.training.defect import estimate_by_defect
-from pinnsiren.training.error_estimate import known_errors, unseen_factor
+from pinnsiren.training.error_estimate import known_errors, with_the_unseen
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
@@ -53,7 +53,7 @@ class NetworkRun(AbstractRun):
         self.probes = probe_points(compiled)
         self.known = [compiled.known_part(index, self.probes, zero) for index in range(len(compiled.ir.is_complex))]
         self.steps, self.estimate, self.next_estimate = 0, np.inf, FIRST_ESTIMATE
-        self.stuck = False
+        self.stuck, self.undetermined = False, tuple[str, ...]()
         self.last_seconds = self.estimate_seconds = 0.0
 
     @abstractmethod
@@ -120,11 +120,12 @@ class NetworkRun(AbstractRun):
 
     def _update_estimate(self) -> None:
         start = perf_counter()
-        estimate = estimate_by_defect(self.compiled, self.settings, self.model())
+        found = estimate_by_defect(self.compiled, self.settings, self.model())
+        estimate, self.undetermined = found.error, found.undetermined
         if estimate <= self.settings.tolerance:
             amplitude, seed = self.amplitude(), 1_000_003 * self.settings.seed + 13 * self.steps
             fresh = float(self.problem.all_rows(self.module, self.fresh, self.unknowns).norm()) / amplitude
-            estimate *= unseen_factor(self.compiled, self.model(), fresh, amplitude, DENSE_COST, seed)
+            estimate = with_the_unseen(estimate, self.compiled, self.model(), fresh, amplitude, DENSE_COST, seed)
         self.estimate = float(np.hypot(estimate, known_errors(self.compiled)))
         self.estimate_seconds = perf_counter() - start
         self.next_estimate = int(self.steps * 1.6) + 1
@@ -146,6 +147,12 @@ class NetworkRun(AbstractRun):
         if self.estimate <= self.settings.tolerance:
             return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}"
         text = f"the estimated error is {self.estimate:.2g}, {wanted}: "
+        if self.undetermined:
+            names = ", ".join(self.undetermined)
+            return "tolerance_not_reached", (
+                f"equations, conditions and observations do not determine {names}: other values fit them as well. "
+                "Add observations, or declare fewer unknowns"
+            )
         if self.stuck:
             return "tolerance_not_reached", text + "no step lowers the residual further; a wider or deeper network, or method=\"auto\", may"
         if out_of_steps:

@@ -107,18 +107,31 @@ def _interior_points(compiled: CompiledProblem, domain: AbstractDomain, n_points
 
 
 def _interface_points(compiled: CompiledProblem, surface: Any, n_points: int, seed: int) -> tuple[Array, Array]:
-    """Project points onto the zero set along the gradient and step off to both sides."""
+    """Project points onto the zero set along the gradient and step off to both sides.
+
+    Raises:
+        TrainingError: the function changes its sign, yet Newton's method finds no zero (a flat or ragged function).
+    """
     symbols = compiled.ir.coordinates
     domain = compiled.original.domain
     evaluate = evaluator([surface.function, *[sp.diff(surface.function, symbol) for symbol in symbols]], symbols)
     siblings = evaluator(surface.siblings, symbols) if surface.siblings else None
     points = domain.sample_interior(16 * n_points, seed)
+    signs = np.sign(np.real(evaluate(points)[0]))
     gradient = np.zeros_like(points)
     for _ in range(20):
         value, *slopes = (np.real(array) for array in evaluate(points))
         gradient = np.stack(slopes, axis=1)
         points = points - (value / np.maximum(np.sum(gradient**2, axis=1), 1e-30))[:, None] * gradient
-    keep = domain.contains(points) & np.all(np.isfinite(points), axis=1) & (np.abs(evaluate(points)[0]) < 1e-9 * domain.size)
+    # The distance to the zero, not the value: a flat function is small far from it, and both sides would lie on one.
+    distance = np.abs(np.real(evaluate(points)[0])) / np.maximum(np.linalg.norm(gradient, axis=1), 1e-300)
+    converged = np.all(np.isfinite(points), axis=1) & (distance < 0.1 * INTERFACE_OFFSET * domain.size)
+    if not np.any(converged) and np.ptp(signs) > 0:
+        raise TrainingError(
+            f"the surface {surface.function} = 0, where a coefficient jumps, was not found by Newton's method; "
+            "write the condition of the Piecewise with a function that crosses zero with a slope"
+        )
+    keep = domain.contains(points) & converged
     if siblings is not None:
         keep &= np.all([np.real(values) > 0 for values in siblings(np.nan_to_num(points))], axis=0)
     points, gradient = points[keep][:n_points], gradient[keep][:n_points]
