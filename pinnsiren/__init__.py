@@ -32,6 +32,8 @@ from pinnsiren.language import (
     Interval,
     Neumann,
     Observations,
+    Periodic,
+    Polygon,
     Problem,
     RickerWavelet,
     Robin,
@@ -95,8 +97,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "PinnsirenError", "PinnsirenWarning", "Plan", "Problem", "ProblemError", "ProblemWarning", "ReferenceSolverError",
-    "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "TrainingError",
-    "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "solve",
-    "unknown", "unknown_field",
+    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning",
+    "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
+    "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
+    "solve", "unknown", "unknown_field",
 ]  # fmt: skip

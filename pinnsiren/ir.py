@@ -13,8 +13,8 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from pinnsiren.language.conditions import Region
 from pinnsiren.language.domains import AbstractDomain
+from pinnsiren.language.locations import Region
 from pinnsiren.language.problem import Problem
 
 MultiIndex = tuple[int, ...]
@@ -152,6 +152,7 @@ class Rewritten:
         problem: the rewritten problem on the computational domain.
         layers: absorbing layers that were written out.
         additions: known parts of fields.
+        factors: (field, SymPy factor): the unknown part of the field is the factor times something smooth.
         applied: (name, reason) of every rewrite.
     """
 
@@ -159,6 +160,7 @@ class Rewritten:
     problem: Problem
     layers: tuple[LayerRecord, ...] = ()
     additions: tuple[Addition, ...] = ()
+    factors: tuple[tuple[Any, Any], ...] = ()
     applied: tuple[tuple[str, str], ...] = ()
 
 

@@ -5,6 +5,7 @@ import pytest
 import sympy as sp
 import torch
 
+import pinnsiren as ps
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.errors import ProblemError, TrainingError
 from pinnsiren.language import (
@@ -438,3 +439,21 @@ def test_single_precision_reaches_what_it_can():
     problem, exact = line()
     run, _ = fit(problem, LBFGS(maximum_steps=6), SMALL, precision="float32")
     assert error(run, exact) <= 1e-1
+
+
+def test_nonlinear_shots_are_linearised_each_at_its_own_field():
+    x, y = ps.coordinates("x y")
+    fields = ps.field("u", x, y, shots=2)
+    exact = [1 + x * y, 2 - sp.sin(x) * y]
+    problem = ps.Problem(
+        name="cubic_shots",
+        fields=[fields],
+        domain=ps.Box({x: (0, 1), y: (0, 1)}),
+        equations=[ps.laplacian(fields) - fields**3 + ps.SourceFamily([e**3 - sp.diff(e, x, 2) - sp.diff(e, y, 2) for e in exact])],
+        conditions=[ps.Dirichlet(fields, ps.SourceFamily(exact))],
+    )
+    found = ps.solve(problem, seconds=5, progress=False)
+    points = problem.domain.sample_interior(500, seed=3)
+    truth = np.stack([evaluate_on(e, (x, y), points) for e in exact])
+    assert found.status.success
+    assert np.linalg.norm(found["u"].at(points) - truth) < 1e-8 * np.linalg.norm(truth)

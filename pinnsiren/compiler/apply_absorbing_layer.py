@@ -14,7 +14,7 @@ import sympy as sp
 from pinnsiren.compiler.coefficients import linear_coefficients
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import LayerRecord, Rewritten
-from pinnsiren.language.conditions import PML, AbstractCondition, Constraint, Dirichlet, Neumann, Observations, Robin
+from pinnsiren.language.conditions import PML, AbstractCondition, Constraint, Dirichlet, Neumann, Observations, Periodic, Robin
 from pinnsiren.language.domains import Box
 from pinnsiren.language.heads import Clamp, PositivePart
 from pinnsiren.language.numeric import evaluate_on
@@ -200,5 +200,5 @@ def _continue_condition(condition: AbstractCondition, clamps: dict[sp.Symbol, An
         return replace(condition, a=continued(condition.a), b=continued(condition.b), value=continued(condition.value))
     if isinstance(condition, Constraint):
         return replace(condition, expression=continued(condition.expression))
-    assert isinstance(condition, Observations)
+    assert isinstance(condition, (Observations, Periodic))
     return condition

@@ -19,9 +19,10 @@ from pinnsiren.compiler.apply_absorbing_layer import stretched_coordinates
 from pinnsiren.compiler.coefficients import linear_coefficients
 from pinnsiren.compiler.incident import IncidentField, incident_expression
 from pinnsiren.ir import Addition, MultiIndex, Rewritten
-from pinnsiren.language.conditions import Constraint, Dirichlet, Neumann, Observations, Robin, parts_of
+from pinnsiren.language.conditions import Constraint, Dirichlet, Neumann, Observations, Periodic, Robin
 from pinnsiren.language.domains import Box
 from pinnsiren.language.heads import PositivePart, SmoothStep
+from pinnsiren.language.locations import parts_of
 from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.operators import Divergence, expand_operators
 from pinnsiren.language.problem import Problem
@@ -304,7 +305,7 @@ def _shift_observations(condition: Any, candidate: Any, rewritten: Rewritten, ad
 def _shift_condition(condition: Any, candidate: Any, rewritten: Rewritten, sources: tuple[SplitSource, ...], cut_offs: list[Any]) -> Any:
     """Write the condition for v: u is replaced by v + chi w. On boundary parts chi vanishes with its derivatives, so nothing changes there."""
     on_parts = isinstance(condition, (Dirichlet, Neumann, Robin)) and bool(parts_of(condition.on, rewritten.problem.domain))
-    if on_parts or not any(sp.sympify(expression).has(candidate) for expression in condition.expressions()):
+    if on_parts or isinstance(condition, Periodic) or not any(sp.sympify(expression).has(candidate) for expression in condition.expressions()):
         return condition
     n_shots = rewritten.problem.n_shots or 1
     known: list[Any] = [sp.Integer(0)] * n_shots

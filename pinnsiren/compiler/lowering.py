@@ -12,8 +12,9 @@ from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.compiler.coefficients import derivatives_of, multi_index
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import Jet, ProblemIR, Residual
-from pinnsiren.language.conditions import Dirichlet, InitialCondition, Observations, Region
+from pinnsiren.language.conditions import Dirichlet, InitialCondition, Observations
 from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.language.locations import Region
 from pinnsiren.language.operators import Divergence, expand_operators
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.symbols import UnknownFieldDeclaration, declaration_of
@@ -21,8 +22,12 @@ from pinnsiren.language.symbols import UnknownFieldDeclaration, declaration_of
 MAXIMUM_ORDER = 4  # highest derivative that charts and streams are built for
 
 
-def lower_problem(problem: Problem) -> ProblemIR:
+def lower_problem(problem: Problem, factors: tuple[tuple[Any, Any], ...] = ()) -> ProblemIR:
     """Translate a problem into residuals in jets.
+
+    Args:
+        problem: after the rewrites.
+        factors: (field, factor) that rewrites take out of the unknown part of a field; they join the envelope.
 
     Raises:
         CompileError: derivatives above `MAXIMUM_ORDER`, or unknown coefficient fields, which no method of this version solves for.
@@ -38,6 +43,8 @@ def lower_problem(problem: Problem) -> ProblemIR:
         for index, equation in enumerate(problem.equations)
     ]
     envelope, satisfied = _envelopes(problem)
+    for candidate, factor in factors:
+        envelope = tuple(e * factor if f == candidate else e for f, e in zip(problem.fields, envelope, strict=True))
     for condition in problem.conditions:
         kind = {InitialCondition: "initial", Observations: "observation"}.get(type(condition), "condition")
         for item in condition.residuals(problem.domain):

@@ -16,6 +16,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import Jet, ProblemIR, Residual
+from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.sources import select_shot
 
@@ -90,10 +91,12 @@ def jet_values(expression: Any, jet: Jet, ir: ProblemIR, points: Array) -> NDArr
 
 
 def sample_region(residual: Residual, ir: ProblemIR, n_points: int, seed: int) -> tuple[list[Array], Array | None]:
-    """Return the points where a residual must vanish (for interfaces those of both sides) and the outward normals on boundary parts."""
+    """Return the points where a residual must vanish (of interfaces and pairs of faces both sides), and outward normals on boundary parts."""
     region = residual.region
     if residual.level_set is not None:
         return list(interface_sides(residual.level_set, ir, n_points, seed)), None
+    if region.kind == "pair":
+        return list(sample_pair(region, ir.domain, n_points, seed)), None
     if region.kind == "part":
         assert region.part is not None
         points, normals = ir.domain.sample_boundary(region.part, n_points, seed)

@@ -4,6 +4,7 @@
 |---|---|---|---|
 | `apply_absorbing_layer` | `Problem` | `Rewritten` | layers become a larger box with complex coordinate stretching |
 | `apply_source_splitting` | `Rewritten` | `Rewritten` | the known field of a narrow source is split off |
+| `apply_factored_eikonal` | `Rewritten` | `Rewritten` | travel times lose the cone at their source |
 | `lowering.lower_problem` | `Problem` | `ProblemIR` | residuals in jets, envelopes, interface residuals |
 | `structure.find_structure` | `ProblemIR` | `Structure` | linear, affine, bilinear or nonlinear, in which unknown |
 | `charts.find_scales` | `ProblemIR` | `Scales` | units, wavenumber, widths |
@@ -87,7 +88,7 @@ def compile_problem(problem: Problem, skipped: Collection[str] = (), charts: tup
     for name, rewrite in rewrites().items():
         if name not in skipped:
             rewritten = rewrite.apply(rewritten)
-    ir = lower_problem(rewritten.problem)
+    ir = lower_problem(rewritten.problem, rewritten.factors)
     scales = find_scales(ir, rewritten)
     programs = tuple(compile_residual(residual, ir) for residual in ir.residuals)
     return CompiledProblem(

@@ -11,13 +11,14 @@ import sympy as sp
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.compatibility import check_neumann_compatibility
-from pinnsiren.language.conditions import ON_BOUNDARY, AbstractCondition, Observations, space_of
+from pinnsiren.language.conditions import AbstractCondition, Observations
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import AbstractDomain, SpaceTime
 from pinnsiren.language.entries import scalar_entry
+from pinnsiren.language.locations import ON_BOUNDARY, space_of
 from pinnsiren.language.needed_conditions import check_conditions_present
 from pinnsiren.language.operators import NormalComponent, operator_coordinates
-from pinnsiren.language.overlap_checks import check_contradictions, check_layers, warn_of_cauchy_data
+from pinnsiren.language.overlap_checks import check_contradictions, check_layers, check_periodic, warn_of_cauchy_data
 from pinnsiren.language.sources import GaussianSource, SourceFamily
 from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field, is_unknown
 from pinnsiren.language.value_checks import check_values
@@ -40,6 +41,7 @@ def check_problem(problem: Declaration) -> None:
     check_layers(problem)
     for condition in problem.conditions:
         condition.residuals(problem.domain)
+    check_periodic(problem)
     check_exact(problem)
     check_values(problem)
     check_contradictions(problem)

@@ -1,4 +1,4 @@
-"""Compatibility of pure Neumann data: the flux through the boundary must equal the integral of the sources.
+"""Compatibility of pure Neumann (or periodic) data: the flux through the boundary must equal the integral of the sources.
 
 Gauss-Legendre quadrature on boxes; shapes without a product rule are left to the solvers.
 """
@@ -11,9 +11,10 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
-from pinnsiren.language.conditions import AbstractCondition, Neumann, Robin, parts_of
+from pinnsiren.language.conditions import AbstractCondition, Neumann, Periodic, Robin
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import Box
+from pinnsiren.language.locations import parts_of
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import Divergence, expand_operators
 from pinnsiren.language.sources import GaussianSource, expand_sources, select_shot
@@ -31,12 +32,14 @@ def check_neumann_compatibility(problem: Declaration) -> None:
     domain = problem.domain
     if not isinstance(domain, Box) or len(problem.equations) != 1 or len(problem.fields) != 1:
         return
-    slopes = [(condition, _slope(condition)) for condition in problem.conditions]
+    slopes = [(condition, _slope(condition)) for condition in problem.conditions if not isinstance(condition, Periodic)]
     if any(slope is None for _, slope in slopes):
         return
+    joined = {condition.axis for condition in problem.conditions if isinstance(condition, Periodic)}
     for shot in range(problem.n_shots or 1):
         flux = _flux_form(select_shot(problem.equations[0], shot), problem.fields[0], domain)
-        if flux is not None:
+        # What leaves through one of two joined faces enters through the other, unless the diffusivity differs between them.
+        if flux is not None and not flux[1].free_symbols & joined:
             placed = [(part, select_shot(slope, shot)) for condition, slope in slopes for part in parts_of(condition.on, domain)]  # type: ignore[attr-defined]
             _check_balance(problem, flux, placed, domain)
 
@@ -61,8 +64,9 @@ def _check_balance(problem: Declaration, flux: tuple[Any, Any, Any], slopes: lis
     # Where data jump, the quadrature itself errs by its doubt; a smaller imbalance proves nothing.
     if abs(imbalance) > max(TOLERANCE * scale, SAFETY * doubt):
         shot = "" if problem.n_shots is None else "one shot of "
+        kind = "Neumann and periodic" if any(isinstance(condition, Periodic) for condition in problem.conditions) else "pure Neumann"
         raise ProblemError(
-            f"{shot}pure Neumann data of problem `{problem.name}` are incompatible: the flux through the boundary is {_show(boundary)}, the integral "
+            f"{shot}{kind} data of problem `{problem.name}` are incompatible: the flux through the boundary is {_show(boundary)}, the integral "
             f"of the source {_show(interior)}, their difference {_show(imbalance)} must vanish. Change the data, or fix the field on one face"
         )
 

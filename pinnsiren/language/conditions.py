@@ -5,7 +5,6 @@ the exception, it is a rewrite of the problem.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -17,30 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains import AbstractDomain, Box, SpaceTime
 from pinnsiren.language.entries import array_entry, check_entries_finite, equation_entry, number_entry, scalar_entry
+from pinnsiren.language.locations import ON_BOUNDARY, Location, Region, regions_of, space_of
 from pinnsiren.language.operators import NormalComponent, grad, normal
 from pinnsiren.language.symbols import declaration_of, is_field
 
-Location = Any  # "boundary", a part name, a tuple of part names, a domain, or a point {x: 0.6, z: 0.9}
 TIME_CONVENTIONS = ("+", "-")
-ON_BOUNDARY = 1e-9  # relative to the size of the domain: rounding of positions read from files
-N_SUBDOMAIN_PROBES = 64
-
-
-@dataclass(frozen=True)
-class Region:
-    """Where a residual lives.
-
-    Attributes:
-        kind: `"part"` (a boundary part), `"domain"` (the interior of a domain) or `"points"`.
-        part: name of the boundary part.
-        domain: the domain whose interior is meant.
-        points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), physical units.
-    """
-
-    kind: str
-    part: str | None = None
-    domain: AbstractDomain | None = None
-    points: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,62 +49,6 @@ class AbstractCondition(ABC):
     @abstractmethod
     def expressions(self) -> tuple[Any, ...]:
         """Return every expression that the user gave, for checks and storage."""
-
-
-def space_of(domain: AbstractDomain) -> AbstractDomain:
-    """Return the spatial domain of a product of space and time, else the domain itself."""
-    return domain.space if isinstance(domain, SpaceTime) else domain
-
-
-def parts_of(on: Location, domain: AbstractDomain) -> tuple[str, ...]:
-    """Return the names of the boundary parts that a location names; `"boundary"` is the boundary of the space at all times."""
-    if isinstance(on, str):
-        return space_of(domain).boundary_parts() if on == "boundary" else (on,)
-    if isinstance(on, tuple) and all(isinstance(part, str) for part in on):
-        return on
-    return ()
-
-
-def regions_of(on: Location, domain: AbstractDomain) -> tuple[Region, ...]:
-    """Translate a location into regions.
-
-    Raises:
-        ProblemError: a location of unknown form, or a point that misses a coordinate.
-        UnknownNameError: a boundary part that the domain does not have.
-    """
-    parts = parts_of(on, domain)
-    if parts:
-        for part in parts:
-            domain.check_part(part)
-        return tuple(Region("part", part=part) for part in parts)
-    if isinstance(on, AbstractDomain):
-        _check_subdomain(on, domain)
-        return (Region("domain", domain=on),)
-    if isinstance(on, Mapping):
-        return (Region("points", points=_checked_point(on, domain)),)
-    raise ProblemError(f"on={on!r} is no location; expected \"boundary\", a part such as \"x-\", a tuple of parts, a domain or a point {{x: 0.6}}")
-
-
-def _checked_point(on: Mapping[Any, Any], domain: AbstractDomain) -> NDArray[np.float64]:
-    missing = [str(symbol) for symbol in domain.coordinates if symbol not in on]
-    if missing:
-        raise ProblemError(f"the point {on} misses the coordinates {', '.join(missing)}; give a value for each")
-    strangers = [str(symbol) for symbol in on if symbol not in domain.coordinates]
-    if strangers:
-        raise ProblemError(f"the point {on} names {', '.join(strangers)}; the domain has the coordinates {domain.coordinates}")
-    point = np.array([[number_entry(f"the point {on}", on[symbol]) for symbol in domain.coordinates]])
-    if not domain.contains(point, ON_BOUNDARY)[0]:
-        raise ProblemError(f"the point {on} lies outside the domain {domain}; move it inside")
-    return point
-
-
-def _check_subdomain(on: AbstractDomain, domain: AbstractDomain) -> None:
-    if on.coordinates != domain.coordinates:
-        remedy = f"; for all times write SpaceTime({on}, ...)" if isinstance(domain, SpaceTime) and on.coordinates == domain.space.coordinates else ""
-        raise ProblemError(f"on={on} has the coordinates {on.coordinates}; the domain has {domain.coordinates}: expected the same{remedy}")
-    outside = ~domain.contains(on.sample_interior(N_SUBDOMAIN_PROBES, seed=1), ON_BOUNDARY)
-    if np.any(outside):
-        raise ProblemError(f"on={on} reaches outside the domain {domain}; expected a part of the domain: shrink or move it")
 
 
 def _check_is_field(condition: str, candidate: Any) -> None:
@@ -231,6 +155,61 @@ class Robin(AbstractCondition):
     def expressions(self) -> tuple[Any, ...]:
         """Return field, both coefficients and value."""
         return (self.field, self.a, self.b, self.value)
+
+
+@dataclass(frozen=True)
+class Periodic(AbstractCondition):
+    """u and its derivative along an axis agree on the two opposite faces of a box: u(low) = u(high), u_x(low) = u_x(high).
+
+    Coefficients and sources that do not continue periodically are allowed; the second derivative then jumps where the faces meet.
+
+    Args:
+        field: the field.
+        axis: spatial coordinate of the field, or its name; a symbol after construction.
+
+    Raises:
+        ProblemError: an axis that is no coordinate of the field.
+    """
+
+    field: Any
+    axis: Any
+
+    def __post_init__(self) -> None:
+        _check_is_field("Periodic", self.field)
+        found = [symbol for symbol in self.field.args if self.axis in (symbol, str(symbol))]
+        if not found:
+            known = ", ".join(f"`{symbol}`" for symbol in self.field.args)
+            raise ProblemError(f"Periodic of `{_name(self.field)}` was given axis={self.axis!r}; expected one of its coordinates {known}, or a name")
+        object.__setattr__(self, "axis", found[0])
+
+    def faces(self, domain: AbstractDomain) -> tuple[str, str]:
+        """Return the names of the lower and the upper face.
+
+        Raises:
+            ProblemError: a domain without opposite faces, or the time as axis.
+        """
+        space = space_of(domain)
+        if isinstance(domain, SpaceTime) and self.axis == domain.time:
+            raise ProblemError(f"Periodic of `{_name(self.field)}` was given the time `{self.axis}`; expected a coordinate of the space {space}")
+        if not isinstance(space, Box) or self.axis not in space.coordinates:
+            raise ProblemError(
+                f"Periodic of `{_name(self.field)}` along `{self.axis}` was declared on {space}; expected a Box or Interval with that coordinate, "
+                "which has two opposite faces"
+            )
+        return f"{self.axis}-", f"{self.axis}+"
+
+    def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
+        """Return u and du/dx on the pair of faces; what must vanish is their difference between the two."""
+        lower, upper = self.faces(domain)
+        region = Region("pair", part=lower, opposite=upper)
+        return tuple(
+            ConditionResidual(f"periodic condition of {subject} on {lower} and {upper}", expression, region)
+            for subject, expression in ((_name(self.field), self.field), (f"d{_name(self.field)}/d{self.axis}", self.field.diff(self.axis)))
+        )
+
+    def expressions(self) -> tuple[Any, ...]:
+        """Return the field."""
+        return (self.field,)
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,20 @@ from pinnsiren.language.conditions import (
     InitialCondition,
     Neumann,
     Observations,
+    Periodic,
     Robin,
     outward_derivative,
-    parts_of,
 )
 from pinnsiren.language.entries import scalar_entry
+from pinnsiren.language.locations import parts_of, sample_pair
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
 from pinnsiren.language.problem import Problem
-from pinnsiren.language.sources import GaussianSource, RickerWavelet, SourceFamily
+from pinnsiren.language.sources import GaussianSource, RickerWavelet, SourceFamily, select_shot
 from pinnsiren.language.symbols import is_field
+
+N_PERIOD_PROBES = 33
+PERIOD_AGREEMENT = 1e-9  # relative: rounding of trigonometric functions of large arguments stays far below
 
 
 def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
@@ -42,7 +46,8 @@ def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
         solutions: for every field an expression in the coordinates.
 
     Raises:
-        ProblemError: a field without an expression, or an expression for something that is no field of the problem.
+        ProblemError: a field without an expression, an expression for something that is no field of the problem, or one that is not periodic where
+            the field is.
 
     >>> from pinnsiren.language import Dirichlet, Interval, coordinates, field, laplacian
     >>> x = coordinates("x")
@@ -84,8 +89,31 @@ def _insert(expression: Any, exact: Mapping[Any, Any]) -> Any:
     return expand_operators(expand_operators(sp.sympify(expression)).xreplace(dict(exact))).doit()
 
 
+def _check_periodic(condition: Periodic, solution: Any, problem: Problem) -> None:
+    """The expression and its slope agree on the two faces, or no source makes it a solution."""
+    shots = range(problem.n_shots or 1) if solution.has(SourceFamily) else (0,)
+    interior = problem.domain.sample_interior(N_PERIOD_PROBES, seed=1)
+    for residual in condition.residuals(problem.domain):
+        for shot in shots:
+            inserted = select_shot(_insert(residual.expression, {condition.field: solution}), shot)
+            sides = sample_pair(residual.region, problem.domain, N_PERIOD_PROBES, seed=1)
+            here, there = (evaluate_on(inserted, problem.coordinates, points) for points in sides)
+            size = np.max(np.abs(evaluate_on(inserted, problem.coordinates, interior)))
+            worst = int(np.argmax(np.abs(here - there)))
+            if np.abs(here - there)[worst] > PERIOD_AGREEMENT * size:
+                low, high = problem.domain.bounds[condition.axis]
+                raise ProblemError(
+                    f"the manufactured solution `{solution}` does not satisfy the {residual.label} of problem `{problem.name}`: {here[worst]:.6g} at "
+                    f"{condition.axis} = {low:g}, {there[worst]:.6g} at {condition.axis} = {high:g}; choose an expression of period {high - low:g} "
+                    f"along `{condition.axis}`"
+                )
+
+
 def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Problem) -> list[AbstractCondition]:
     """Return the conditions that the expressions satisfy in place of one of the declaration."""
+    if isinstance(condition, Periodic):
+        _check_periodic(condition, exact[condition.field], problem)
+        return [condition]
     if isinstance(condition, PML):
         return [Dirichlet(condition.field, exact[condition.field], on=condition.on)]
     if isinstance(condition, Dirichlet):

@@ -12,9 +12,10 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError, ProblemWarning
-from pinnsiren.language.conditions import PML, InitialCondition, Observations, space_of
+from pinnsiren.language.conditions import PML, InitialCondition, Observations
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import SpaceTime
+from pinnsiren.language.locations import space_of
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
 from pinnsiren.language.sources import SourceFamily
@@ -55,15 +56,15 @@ def _check_faces(problem: Declaration, candidate: Any, orders: dict[sp.Symbol, i
         if isinstance(condition, PML):
             covered |= set(condition.faces(problem.domain)) if condition.field == candidate else set()
         elif any(concerned):
-            covered |= {residual.region.part for residual in condition.residuals(problem.domain) if residual.region.part}
+            covered |= {part for residual in condition.residuals(problem.domain) for part in residual.region.parts}
         if isinstance(condition, Observations) and any(concerned):
             return
     for part in space.boundary_parts():
         symbols = [symbol for symbol in space.coordinates if part in (f"{symbol}-", f"{symbol}+")] or list(space.coordinates)
         if max(orders[symbol] for symbol in symbols) >= 2 and part not in covered:
             raise ProblemError(
-                f"field `{name}` of problem `{problem.name}` has no condition on the face `{part}`; a second-order equation needs one on every face: "
-                "add Dirichlet, Neumann, Robin or PML there"
+                f"field `{name}` of problem `{problem.name}` has no condition on the face `{space.described_part(part)}`; "
+                "a second-order equation needs one on every face: add Dirichlet, Neumann, Robin, Periodic or PML there"
             )
 
 

@@ -18,12 +18,12 @@ from pinnsiren.language.conditions import (
     InitialCondition,
     Neumann,
     Observations,
+    Periodic,
     Robin,
-    parts_of,
-    space_of,
 )
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import Box
+from pinnsiren.language.locations import parts_of, space_of
 from pinnsiren.language.needed_conditions import derivative_orders
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
@@ -51,6 +51,27 @@ def check_layers(problem: Declaration) -> None:
             if shared:
                 what = "two layers" if isinstance(other, PML) else f"a layer and a {type(other).__name__} condition"
                 raise ProblemError(f"problem `{problem.name}` has {what} on the faces {', '.join(sorted(shared))}; keep one of them on each face")
+
+
+def check_periodic(problem: Declaration) -> None:
+    """Faces that are joined carry no further condition of the same field."""
+    joined: dict[tuple[object, object], Periodic] = {}
+    for condition in problem.conditions:
+        if not isinstance(condition, Periodic):
+            continue
+        if joined.setdefault((condition.field, condition.axis), condition) is not condition:
+            raise ProblemError(f"problem `{problem.name}` declares `{condition.field}` periodic along `{condition.axis}` twice; keep one of them")
+        faces = set(condition.faces(problem.domain))
+        for other in problem.conditions:
+            if not isinstance(other, (*BOUNDARY_VALUES, PML)) or other.field != condition.field:
+                continue
+            shared = faces & set(parts_of(other.on, problem.domain))
+            if shared:
+                what = f"a {type(other).__name__} condition of `{condition.field}` on {', '.join(sorted(shared))}"
+                raise ProblemError(
+                    f"problem `{problem.name}` has {what}, where the field is periodic along `{condition.axis}`; keep one of them: name the other "
+                    "faces in on="
+                )
 
 
 def check_contradictions(problem: Declaration) -> None:

@@ -21,7 +21,7 @@ from pinnsiren.errors import PinnsirenError, ProblemWarning, StorageError
 from pinnsiren.language import conditions
 from pinnsiren.language.conditions import AbstractCondition
 from pinnsiren.language.declaration import Exact
-from pinnsiren.language.domains import AbstractDomain
+from pinnsiren.language.domains import AbstractDomain, Boundary
 from pinnsiren.language.expression_trees import COMMUTATIVE, expression_from_tree, expression_to_tree
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.symbols import declaration_of
@@ -208,8 +208,12 @@ def location_to_tree(on: Any, shelf: ArrayShelf) -> Tree:
     """Return a location: a part, several parts, a domain or a point."""
     if isinstance(on, str):
         return {"part": on}
+    if isinstance(on, Boundary):
+        return {"boundary": domain_to_tree(on.of)}
     if isinstance(on, tuple) and all(isinstance(part, str) for part in on):
         return {"parts": list(on)}
+    if isinstance(on, tuple) and all(isinstance(part, (str, Boundary)) for part in on):
+        return {"several": [location_to_tree(part, shelf) for part in on]}
     if isinstance(on, AbstractDomain):
         return {"domain": domain_to_tree(on)}
     if isinstance(on, Mapping):
@@ -224,6 +228,10 @@ def location_from_tree(tree: Tree, shelf: ArrayShelf) -> Any:
         return text(tree, "part")
     if form == "parts" and all(isinstance(part, str) for part in items(tree, "parts")):
         return tuple(tree["parts"])
+    if form == "boundary":
+        return domain_from_tree(tree["boundary"]).boundary
+    if form == "several":
+        return tuple(location_from_tree(part, shelf) for part in items(tree, "several"))
     if form == "domain":
         return domain_from_tree(tree["domain"])
     if form == "point" and all(isinstance(pair, list) and len(pair) == 2 for pair in items(tree, "point")):

@@ -16,7 +16,20 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import StorageError
-from pinnsiren.language.domains import AbstractDomain, Ball, Box, Disk, Interval, SpaceTime
+from pinnsiren.language.domains import (
+    AbstractDomain,
+    AbstractSetOperation,
+    AbstractShape,
+    Ball,
+    Box,
+    Difference,
+    Disk,
+    Intersection,
+    Interval,
+    Polygon,
+    SpaceTime,
+    Union,
+)
 
 Tree = Any
 NUMERIC_KINDS = "biufc"  # array kinds that hold numbers; text in an array would be parsed as code by `sympify`
@@ -182,11 +195,32 @@ def _centre(record: Tree, symbols: Symbols) -> dict[Any, float]:
     return centre
 
 
+def _vertices(record: Tree, symbols: Symbols) -> dict[Any, list[float]]:
+    columns = {}
+    for row in items(record, "vertices"):
+        if not isinstance(row, list) or not row or not isinstance(row[0], str) or row[0] not in symbols:
+            refuse(row, "a coordinate and the positions of the vertices")
+        columns[symbols[row[0]]] = [real_from_tree(value) for value in row[1:]]
+    return columns
+
+
+def _members(record: Tree, symbols: Symbols) -> list[AbstractShape]:
+    members = [_shape(member, symbols) for member in items(record, "members")]
+    shapes = [member for member in members if isinstance(member, AbstractShape)]
+    if len(shapes) != len(members) or len(members) < 2:
+        refuse(record, "two or more shapes in space")
+    return shapes
+
+
 SHAPES: dict[type[AbstractDomain], Callable[[Tree, Symbols], AbstractDomain]] = {
     Interval: lambda record, symbols: Interval(_box_limits(record, symbols)),
     Box: lambda record, symbols: Box(_box_limits(record, symbols)),
     Ball: lambda record, symbols: Ball(_centre(record, symbols), real_from_tree(entry(record, "radius"))),
     Disk: lambda record, symbols: Disk(_centre(record, symbols), real_from_tree(entry(record, "radius"))),
+    Polygon: lambda record, symbols: Polygon(_vertices(record, symbols)),
+    Union: lambda record, symbols: Union(_members(record, symbols)),
+    Intersection: lambda record, symbols: Intersection(_members(record, symbols)),
+    Difference: lambda record, symbols: Difference(_members(record, symbols)),
     SpaceTime: lambda record, symbols: SpaceTime(_shape(entry(record, "space"), symbols), dict([_limits(entry(record, "time"), symbols)])),
 }
 
@@ -194,7 +228,7 @@ SHAPES: dict[type[AbstractDomain], Callable[[Tree, Symbols], AbstractDomain]] = 
 def domain_to_tree(domain: AbstractDomain) -> Tree:
     """Return a domain: its record, and its coordinates with their assumptions."""
     inner = domain.space if isinstance(domain, SpaceTime) else domain
-    for shape in (domain, inner):
+    for shape in (domain, *_nested(inner)):
         if type(shape) not in SHAPES:
             known = ", ".join(shape.__name__ for shape in SHAPES)
             raise StorageError(f"the declaration holds a domain of type `{type(shape).__name__}`; files hold {known}. Use one of them")
@@ -202,6 +236,12 @@ def domain_to_tree(domain: AbstractDomain) -> Tree:
     if len(set(names)) != len(names):
         raise StorageError(f"the domain {domain} has two coordinates of one name; rename one, since files tell coordinates by name")
     return {"coordinates": [symbol_to_tree(symbol) for symbol in domain.coordinates], "shape": domain.as_record()}
+
+
+def _nested(shape: AbstractDomain) -> list[AbstractDomain]:
+    """Return a shape and all that it is made of."""
+    members = shape.members if isinstance(shape, AbstractSetOperation) else ()
+    return [shape, *(part for member in members for part in _nested(member))]
 
 
 def domain_from_tree(tree: Tree) -> AbstractDomain:

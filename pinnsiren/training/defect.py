@@ -53,7 +53,7 @@ def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: 
     n_points = int(OVERSAMPLING * sum(basis.n_features for basis in bases) / len(bases))
     samples = system.samples(n_points, SEED + 1)
     matrix, right = system.rows(samples, model)
-    solved, undetermined, relative = solve_least_squares(matrix, right), (), 0.0
+    solved, undetermined, relative = solve_least_squares(matrix, right), tuple[str, ...](), 0.0
     if compiled.ir.unknowns:
         solved, undetermined, relative = _with_unknowns(compiled, matrix, right, system.unknown_columns(samples, model), model)
     correction = FeatureModel(bases, frequencies, system.split(solved))

@@ -290,6 +290,14 @@ class LeastSquaresRun(AbstractRun):
     def _seed(self) -> int:
         return 1_000_003 * self.settings.seed + 7919 * self.level
 
+    def _correction(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> torch.Tensor:
+        """Solve the equations linearised at the field of each shot."""
+        columns = []
+        for shot in range(self.compiled.ir.n_shots):
+            matrix, right = system.rows(training, model, shot)
+            columns.append(solve_least_squares(matrix, right[:, shot : shot + 1]))
+        return torch.cat(columns, dim=1)
+
     def _newton(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> FeatureModel:
         """Solve once where the residuals are affine, else by Newton's method with steps halved until the residual falls."""
         if all(program.is_affine for program in self.compiled.programs):
@@ -297,8 +305,7 @@ class LeastSquaresRun(AbstractRun):
             return FeatureModel(model.bases, model.frequencies, system.split(solve_least_squares(matrix, right)))
         norm = system.residual_norm(training, model)
         for _ in range(self.method.newton_steps):
-            matrix, right = system.rows(training, model)
-            change = system.split(solve_least_squares(matrix, right))
+            change = system.split(self._correction(system, training, model))
             for halving in range(8):
                 coefficients = tuple(c + d * 0.5**halving for c, d in zip(model.coefficients, change, strict=True))
                 trial = FeatureModel(model.bases, model.frequencies, coefficients)

@@ -56,14 +56,17 @@ class RowSystem:
         kind = complex if self.dtype.is_complex else float
         return tuple(np.zeros((basis.n_features, self.compiled.ir.n_shots), dtype=kind) for basis in self.bases)
 
-    def rows(self, samples: list[PointSet], base: FittedModel | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Assemble matrix and right-hand sides of the linearised equations for the correction of a model (of zero for None)."""
+    def rows(self, samples: list[PointSet], base: FittedModel | None, shot: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Assemble matrix and right-hand sides of the linearised equations for the correction of a model (of zero for None).
+
+        Shots share the matrix of affine equations; others are linearised at the field of `shot`.
+        """
         blocks, rights = [], []
         for program, point_set in zip(self.compiled.programs, samples, strict=True):
             if len(point_set.points) == 0:
                 continue
             weight = self._row_weight(program, point_set)
-            block, right = self._block(program, point_set, base)
+            block, right = self._block(program, point_set, base, shot)
             if not bool(torch.isfinite(block).all() and torch.isfinite(right).all() and torch.isfinite(weight).all()):
                 raise NonFiniteError(f"the residual of `{program.residual.label}`")
             blocks.append(block * weight)
@@ -81,24 +84,30 @@ class RowSystem:
         names = [f"unknown_{type(u).declaration.name}" for u in self.compiled.ir.unknowns]
         return [values[names.index(str(symbol))].real for symbol in program.unknowns]
 
-    def _block(self, program: ResidualProgram, point_set: PointSet, base: FittedModel | None) -> tuple[torch.Tensor, torch.Tensor]:
-        block, right = self._side(program, point_set.points, point_set.normals, base)
+    def _block(
+        self, program: ResidualProgram, point_set: PointSet, base: FittedModel | None, shot: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        block, right = self._side(program, point_set.points, point_set.normals, base, shot)
         if point_set.other_side is not None:
-            other, other_right = self._side(program, point_set.other_side, point_set.normals, base)
+            other, other_right = self._side(program, point_set.other_side, point_set.normals, base, shot)
             block, right = block - other, right - other_right
         if point_set.values is not None:
             right = right + self._convert(point_set.values)
         return block, right
 
     def _side(
-        self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None
+        self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None, shot: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linearised operator on all features and minus the residual of the model, at one set of points."""
         jets = [np.zeros((len(points), 1)) if base is None else base.evaluate(jet.field, points, jet.orders) for jet in program.jets]
         partials, residual = linear_weights(program, program.coefficients(points, normals), jets, self.unknowns(program, base), len(points))
         blocks = []
         for index, basis in enumerate(self.bases):
-            weights = {jet.orders: partial[:, 0] for jet, partial in zip(program.jets, partials, strict=True) if jet.field == index}
+            weights = {
+                jet.orders: partial[:, min(shot, partial.shape[1] - 1)]
+                for jet, partial in zip(program.jets, partials, strict=True)
+                if jet.field == index
+            }
             if weights:
                 blocks.append(basis.matrix(points, weights, torch, self._convert).to(self.dtype))
             else:

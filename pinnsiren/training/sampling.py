@@ -1,7 +1,7 @@
 """Collocation points: where residuals are asked to vanish.
 
 Input: a compiled problem, a number of points, a seed. Output: `PointSet` per residual. Low-discrepancy points in the computational domain, more of
-them where charts focus, on boundary parts, on interfaces (both sides), and the declared observation points.
+them where charts focus, on boundary parts, on interfaces and pairs of faces (both sides), and the declared observation points.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pinnsiren.errors import TrainingError
 from pinnsiren.ir import Residual
 from pinnsiren.language.domains import AbstractDomain
 from pinnsiren.language.domains.base import sobol
+from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluator
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ class PointSet:
     Attributes:
         points: (n_points, n_coordinates), physical units.
         normals: outward normals on boundary parts, else None.
-        other_side: for interfaces, the points on the other side, else None.
+        other_side: for interfaces and pairs of faces, the points on the other side, else None.
         values: (n_points, n_shots) measured values, else None.
         weights: (n_points,) relative weights.
         shot: index of the shot that the points belong to, None when they serve all.
@@ -51,6 +52,9 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
     region = residual.region
     if residual.level_set is not None:
         here, there = _interface_points(compiled, residual.level_set, on_faces, seed)
+        return PointSet(here, other_side=there)
+    if region.kind == "pair":
+        here, there = sample_pair(region, domain, on_faces, seed)
         return PointSet(here, other_side=there)
     if region.kind == "part":
         assert region.part is not None

@@ -1,8 +1,13 @@
-"""Shapes: one file each, all behind `AbstractDomain`."""
+"""Shapes: one file each, all behind `AbstractDomain`; set operations combine them."""
 
 from pinnsiren.language.domains.ball import Ball, Disk
-from pinnsiren.language.domains.base import AbstractDomain
+from pinnsiren.language.domains.base import AbstractDomain, Boundary
 from pinnsiren.language.domains.box import Box, Interval
+from pinnsiren.language.domains.polygon import Polygon
+from pinnsiren.language.domains.shape import AbstractSetOperation, AbstractShape, Difference, Intersection, Union
 from pinnsiren.language.domains.space_time import SpaceTime
 
-__all__ = ["AbstractDomain", "Ball", "Box", "Disk", "Interval", "SpaceTime"]
+__all__ = [
+    "AbstractDomain", "AbstractSetOperation", "AbstractShape", "Ball", "Boundary", "Box", "Difference", "Disk", "Intersection", "Interval",
+    "Polygon", "SpaceTime", "Union",
+]  # fmt: skip

@@ -9,11 +9,13 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
-from pinnsiren.language.domains.base import AbstractDomain, Array, sobol
+from pinnsiren.language.domains.base import Array, sobol
+from pinnsiren.language.domains.curves import Arc
+from pinnsiren.language.domains.shape import AbstractShape
 from pinnsiren.language.entries import number_entry
 
 
-class Ball(AbstractDomain):
+class Ball(AbstractShape):
     """Points within `radius` of `centre`, in 1 to 3 dimensions; its one boundary part is `"surface"`.
 
     Raises:
@@ -59,6 +61,10 @@ class Ball(AbstractDomain):
         distance = np.linalg.norm(np.asarray(points) - self.centre, axis=-1)
         return np.asarray(distance <= self.radius * (1 + tolerance))
 
+    def signed_distance(self, points: Array) -> Array:
+        """Return the distance from the surface, negative inside."""
+        return np.asarray(np.linalg.norm(np.asarray(points) - self.centre, axis=-1) - self.radius)
+
     def boundary_parts(self) -> tuple[str, ...]:
         """The surface."""
         return ("surface",)
@@ -84,6 +90,23 @@ class Ball(AbstractDomain):
             flat = np.sqrt(1 - z**2)
             normals = np.stack([flat * np.cos(2 * pi * turn), flat * np.sin(2 * pi * turn), z], axis=1)
         return self.centre + self.radius * normals, normals
+
+    def boundary_distance(self, part: str, points: Array) -> Array:
+        """Return the distance from the surface."""
+        self.check_part(part)
+        return np.abs(self.signed_distance(points))
+
+    def outward_normals(self, part: str, points: Array) -> Array:
+        """Return the directions away from the centre."""
+        self.check_part(part)
+        offset = np.asarray(points) - self.centre
+        return np.asarray(offset / np.linalg.norm(offset, axis=-1, keepdims=True))
+
+    def boundary_curves(self, part: str) -> tuple[Arc, ...]:
+        """Return the circle of a disk."""
+        self.check_part(part)
+        x, *others = self._centre.values()
+        return (Arc((x, others[0]), self.radius),) if len(others) == 1 else ()
 
     def as_record(self) -> dict[str, Any]:
         """Return centre and radius."""

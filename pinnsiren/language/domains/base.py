@@ -1,10 +1,12 @@
 """The abstract domain: membership, sampling, boundary parts and outward normals.
 
-A new shape is a new file that implements this class; conditions, samplers and checks only use what stands here.
+A new shape is a new file that implements `AbstractShape` (this class and set operations); conditions, samplers, checks and grid solvers only use
+what stands here.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,8 +41,16 @@ class AbstractDomain(ABC):
         """Length, area or volume."""
 
     @abstractmethod
+    def signed_distance(self, points: Array) -> Array:
+        """Return a level function, shape (n_points,): negative inside, zero on the boundary, positive outside.
+
+        It is the distance to the boundary for primitive shapes. For set operations and products, which take the smaller or larger of two such
+        functions, its modulus is a lower bound of the distance.
+        """
+
     def contains(self, points: Array, tolerance: float = 1e-12) -> NDArray[np.bool_]:
         """Return for each point whether it lies in the closed domain, up to `tolerance` times its size."""
+        return np.asarray(self.signed_distance(np.asarray(points, dtype=float)) <= tolerance * self.size)
 
     @abstractmethod
     def boundary_parts(self) -> tuple[str, ...]:
@@ -53,6 +63,35 @@ class AbstractDomain(ABC):
     @abstractmethod
     def sample_boundary(self, part: str, n_points: int, seed: int) -> tuple[Array, Array]:
         """Draw low-discrepancy points of a part and the outward unit normals there, both (n_points, n_coordinates)."""
+
+    @abstractmethod
+    def boundary_distance(self, part: str, points: Array) -> Array:
+        """Return the distance of each point from a boundary part, shape (n_points,)."""
+
+    @abstractmethod
+    def outward_normals(self, part: str, points: Array) -> Array:
+        """Return the outward unit normals of a part at points on it, shape (n_points, n_coordinates)."""
+
+    def parts_of_boundary(self, shape: "AbstractDomain") -> tuple[str, ...]:
+        """Return the parts of this boundary that come from a shape: all of them for the domain itself.
+
+        Raises:
+            ProblemError: the shape is no part of this domain.
+        """
+        if shape == self:
+            return self.boundary_parts()
+        raise ProblemError(
+            f"the boundary of {shape} was named as a location; it is no part of the domain {self}. Name a shape that the domain is made of"
+        )
+
+    def described_part(self, part: str) -> str:
+        """Return what a reader needs to find a part: its name, and the shape it belongs to where the name does not say it."""
+        return part
+
+    @property
+    def boundary(self) -> "Boundary":
+        """The boundary of this shape as a location of conditions, `on=hole.boundary`."""
+        return Boundary(self)
 
     @abstractmethod
     def as_record(self) -> dict[str, Any]:
@@ -86,6 +125,16 @@ class AbstractDomain(ABC):
         """Longest side of the bounding box."""
         low, high = self._corner_arrays()
         return float(np.max(high - low))
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The boundary of a shape, wherever it bounds the domain of the problem; made by `shape.boundary`."""
+
+    of: AbstractDomain
+
+    def __repr__(self) -> str:
+        return f"({self.of}).boundary"
 
 
 def sobol(dimension: int, n_points: int, seed: int) -> Array:

@@ -8,10 +8,12 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
-from pinnsiren.language.domains.base import AbstractDomain, Array, check_limits, sobol
+from pinnsiren.language.domains.base import Array, check_limits, sobol
+from pinnsiren.language.domains.curves import Segment, polygon_curves
+from pinnsiren.language.domains.shape import AbstractShape
 
 
-class Box(AbstractDomain):
+class Box(AbstractShape):
     """Product of intervals, `low_i <= x_i <= high_i`; faces are named `"x-"`, `"x+"`, ...
 
     Raises:
@@ -46,6 +48,12 @@ class Box(AbstractDomain):
         slack = tolerance * (high - low)
         return np.asarray(np.all((points >= low - slack) & (points <= high + slack), axis=-1))
 
+    def signed_distance(self, points: Array) -> Array:
+        """Return the distance from the surface, negative inside."""
+        low, high = self._corner_arrays()
+        beyond = np.maximum(low - points, points - high)
+        return np.asarray(np.linalg.norm(np.maximum(beyond, 0), axis=-1) + np.minimum(np.max(beyond, axis=-1), 0))
+
     def boundary_parts(self) -> tuple[str, ...]:
         """Face names, coordinate by coordinate, lower face first."""
         return tuple(f"{symbol}{side}" for symbol in self._limits for side in "-+")
@@ -76,6 +84,30 @@ class Box(AbstractDomain):
         normals = np.zeros_like(points)
         normals[:, axis] = side
         return points, normals
+
+    def boundary_distance(self, part: str, points: Array) -> Array:
+        """Return the distance from a face."""
+        axis, side = self.face(part)
+        low, high = self._corner_arrays()
+        nearest = np.clip(points, low, high)
+        nearest[:, axis] = high[axis] if side > 0 else low[axis]
+        return np.asarray(np.linalg.norm(points - nearest, axis=-1))
+
+    def outward_normals(self, part: str, points: Array) -> Array:
+        """Return the constant normal of a face."""
+        axis, side = self.face(part)
+        normals = np.zeros(np.shape(points))
+        normals[:, axis] = side
+        return normals
+
+    def boundary_curves(self, part: str) -> tuple[Segment, ...]:
+        """Return a side of a rectangle."""
+        self.check_part(part)
+        if len(self._limits) != 2:
+            return ()
+        (left, right), (bottom, top) = self._limits.values()
+        sides = polygon_curves(np.array([(left, bottom), (right, bottom), (right, top), (left, top)]))
+        return (sides[{(1, -1): 0, (0, 1): 1, (1, 1): 2, (0, -1): 3}[self.face(part)]],)
 
     def as_record(self) -> dict[str, Any]:
         """Return the limits by coordinate name."""

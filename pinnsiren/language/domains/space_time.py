@@ -31,6 +31,11 @@ class SpaceTime(AbstractDomain):
         if self.time in space.coordinates:
             raise ProblemError(f"SpaceTime was given `{self.time}` both in space and as the time; name them differently")
 
+    def __or__(self, other: Any) -> "SpaceTime":
+        raise ProblemError(f"`{self}` was combined with `{other}`; combine the spaces and add the time last: SpaceTime(a - b, {{t: (0, 1)}})")
+
+    __and__ = __sub__ = __or__
+
     @property
     def coordinates(self) -> tuple[sp.Symbol, ...]:
         """Spatial coordinates, then the time."""
@@ -50,6 +55,12 @@ class SpaceTime(AbstractDomain):
     def measure(self) -> float:
         """Measure of the space times the duration."""
         return self.space.measure * self.duration
+
+    def signed_distance(self, points: Array) -> Array:
+        """Return the larger of the level functions of space and time."""
+        start, end = self.time_bounds
+        time = points[..., -1]
+        return np.asarray(np.maximum(self.space.signed_distance(points[..., :-1]), np.maximum(start - time, time - end)))
 
     def contains(self, points: Array, tolerance: float = 1e-12) -> NDArray[np.bool_]:
         """Return for each point whether it lies in the closed product."""
@@ -84,6 +95,34 @@ class SpaceTime(AbstractDomain):
         normals = np.zeros((n_points, len(self.coordinates)))
         normals[:, -1] = -1.0 if part.endswith("-") else 1.0
         return np.hstack([points, np.full((n_points, 1), instant)]), normals
+
+    def boundary_distance(self, part: str, points: Array) -> Array:
+        """Return the distance from a spatial part at all times, or from an instant."""
+        self.check_part(part)
+        start, end = self.time_bounds
+        late = np.maximum(np.maximum(start - points[:, -1], points[:, -1] - end), 0)
+        if part in self.space.boundary_parts():
+            return np.hypot(self.space.boundary_distance(part, points[:, :-1]), late)
+        instant = start if part.endswith("-") else end
+        return np.hypot(np.maximum(self.space.signed_distance(points[:, :-1]), 0), points[:, -1] - instant)
+
+    def outward_normals(self, part: str, points: Array) -> Array:
+        """Return the normals in space, without a component along the time; those of an instant point along the time."""
+        self.check_part(part)
+        normals = np.zeros(np.shape(points))
+        if part in self.space.boundary_parts():
+            normals[:, :-1] = self.space.outward_normals(part, points[:, :-1])
+        else:
+            normals[:, -1] = -1.0 if part.endswith("-") else 1.0
+        return normals
+
+    def parts_of_boundary(self, shape: AbstractDomain) -> tuple[str, ...]:
+        """Return the spatial parts that come from a shape of the space, at all times."""
+        return self.boundary_parts() if shape == self else self.space.parts_of_boundary(shape)
+
+    def described_part(self, part: str) -> str:
+        """Return what the space says of its parts."""
+        return self.space.described_part(part) if part in self.space.boundary_parts() else part
 
     def as_record(self) -> dict[str, Any]:
         """Return the space and the time limits."""
