@@ -48,8 +48,8 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of nodes per axis, layers included."""
-        return tuple(axis.n + 1 for axis in self.axes)
+        """Number of unknowns per axis, layers included."""
+        return tuple(axis.n_nodes for axis in self.axes)
 
     @property
     def size(self) -> int:
@@ -70,6 +70,31 @@ class Grid:
         """Positions where data are read, at half nodes along axis `half`."""
         return [a.clipped(a.half_nodes if i == half else a.nodes) for i, a in enumerate(self.axes)]
 
+    def fold(self, values: Array) -> Array:
+        """Values on all nodes, ends included, to values of the unknowns: where two ends are one point, the mean of both.
+
+        Data that do not continue periodically jump there, and the mean keeps the second order.
+        """
+        for dimension, a in enumerate(self.axes):
+            if a.joined:
+                folded = np.array(np.delete(values, -1, axis=dimension))
+                first, last = (np.take(values, end, axis=dimension) for end in (0, -1))
+                folded[(slice(None),) * dimension + (0,)] = 0.5 * (first + last)
+                values = folded
+        return values
+
+    def unfold(self, values: Array, leading: int = 0) -> Array:
+        """Repeat the first node of every loop at its end; `leading` axes stand before those of the grid."""
+        for dimension, a in enumerate(self.axes):
+            if a.joined:
+                values = np.concatenate([values, np.take(values, [0], axis=dimension + leading)], axis=dimension + leading)
+        return values
+
+    @property
+    def inside_axes(self) -> tuple[NDArray[np.float64], ...]:
+        """Positions of the nodes of the declared box, both ends included."""
+        return tuple(a.closed_nodes[a.inside] for a in self.axes)
+
     def stretched_points(self) -> list[Array]:
         """Coordinates of all nodes, complex where a layer stretches them."""
         columns = [a.stretched(a.nodes) if self.has_layers else a.nodes for a in self.axes]
@@ -77,7 +102,7 @@ class Grid:
 
     def expand(self, axis: int, matrix: Any) -> sparse.csr_matrix:
         """Kronecker product of a one-dimensional operator with identities along the other axes."""
-        factors = [matrix if i == axis else sparse.identity(a.n + 1) for i, a in enumerate(self.axes)]
+        factors = [matrix if i == axis else sparse.identity(a.n_nodes) for i, a in enumerate(self.axes)]
         return sparse.csr_matrix(reduce(lambda p, q: sparse.kron(p, q, format="csr"), factors))
 
     def along(self, axis: int, values: Array) -> Array:
@@ -89,7 +114,7 @@ class Grid:
     def slope(self, axis: int) -> sparse.csr_matrix:
         """Stretched first derivative on nodes."""
         a = self.axes[axis]
-        return self.expand(axis, _scaled(node_derivative(a.n, a.h, self.order), 1 / a.stretch(a.nodes), a))
+        return self.expand(axis, _scaled(node_derivative(a.n, a.h, self.order, periodic=a.joined), 1 / a.stretch(a.nodes), a))
 
 
 def _scaled(matrix: Any, factors: Array, axis: Axis) -> sparse.csr_matrix:
@@ -111,7 +136,7 @@ def node_values(expression: Any, coordinates: Sequence[Any], grid: Grid) -> Arra
     """A coefficient on the nodes: point values, cell means where it jumps."""
     evaluate = evaluator(expression, coordinates)
     if not may_jump(expression):
-        return evaluate(*np.meshgrid(*grid.data_axes(), indexing="ij"))
+        return grid.fold(evaluate(*np.meshgrid(*[a.clipped(a.closed_nodes) for a in grid.axes], indexing="ij")))
     return cell_average(_clipped(evaluate, grid), [a.nodes for a in grid.axes], [a.h for a in grid.axes])
 
 
@@ -129,8 +154,8 @@ def _derivative_matrix(index: tuple[int, ...], grid: Grid) -> Any:
         return grid.slope(present[0]) @ grid.slope(present[1])
     a = grid.axes[present[0]]
     e = a.stretch(a.nodes)
-    second = _scaled(node_derivative(a.n, a.h, grid.order, 2), 1 / e**2, a)
-    bend = _scaled(node_derivative(a.n, a.h, grid.order), a.stretch_slope(a.nodes) / e**3, a)
+    second = _scaled(node_derivative(a.n, a.h, grid.order, 2, periodic=a.joined), 1 / e**2, a)
+    bend = _scaled(node_derivative(a.n, a.h, grid.order, periodic=a.joined), a.stretch_slope(a.nodes) / e**3, a)
     return grid.expand(present[0], second - bend)
 
 
@@ -148,8 +173,10 @@ def _flux_matrix(term: FluxTerm, coordinates: Sequence[Any], grid: Grid) -> spar
         inner = flux_average(_clipped(evaluate, grid), positions, [b.h for b in grid.axes], term.along)
     else:
         inner = evaluate(*np.meshgrid(*grid.data_axes(term.along), indexing="ij"))
-    gradient = grid.expand(term.along, _scaled(gradient_to_half_nodes(a.n, a.h, grid.order), 1 / a.stretch(a.half_nodes), a))
-    divergence = grid.expand(term.along, _scaled(divergence_to_nodes(a.n, a.h, grid.order), 1 / a.stretch(a.nodes), a))
+    to_half = gradient_to_half_nodes(a.n, a.h, grid.order, periodic=a.joined)
+    to_nodes = divergence_to_nodes(a.n, a.h, grid.order, periodic=a.joined)
+    gradient = grid.expand(term.along, _scaled(to_half, 1 / a.stretch(a.half_nodes), a))
+    divergence = grid.expand(term.along, _scaled(to_nodes, 1 / a.stretch(a.nodes), a))
     return sparse.csr_matrix(outer @ divergence @ sparse.diags(inner.ravel()) @ gradient)
 
 

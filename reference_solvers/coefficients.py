@@ -71,8 +71,16 @@ def linear_form(problem: Problem) -> LinearForm:
         raise ReferenceSolverError(
             f"it solves one equation for one field; `{problem.name}` has {len(problem.equations)} for {len(problem.fields)}"
         )
-    field = problem.fields[0]
-    equation = sp.sympify(problem.equations[0])
+    return equation_form(problem.equations[0], problem.fields[0], problem.name)
+
+
+def equation_form(expression: Any, field: Any, name: str) -> LinearForm:
+    """Read one equation, left side minus right side, in which one field stands.
+
+    Raises:
+        ReferenceSolverError: unknown coefficients, or an equation that is not linear in the field.
+    """
+    equation = sp.sympify(expression)
     for node in equation.atoms(sp.Function):
         if is_unknown(node):
             raise ReferenceSolverError(f"the coefficient `{node}` is unknown; it solves forward problems only")
@@ -85,14 +93,14 @@ def linear_form(problem: Problem) -> LinearForm:
     for node, mark in flux_heads.items():
         outer = sp.diff(plain, mark)
         if _has_unknown(outer, field) or outer.has(*flux_heads.values()):
-            raise ReferenceSolverError(f"the equation of `{problem.name}` is not linear in `{field.func}`")
+            raise ReferenceSolverError(f"the equation of `{name}` is not linear in `{field.func}`")
         plain = plain.xreplace({mark: sp.Integer(0)})
         for symbol, component in zip(node.over, node.flux, strict=True):
             along = coordinates.index(symbol)
-            parts, rest = _split(component, field, coordinates, problem.name)
+            parts, rest = _split(component, field, coordinates, name)
             for index, inner in parts.items():
                 if sum(index) > 1:
-                    raise ReferenceSolverError(f"a flux of `{problem.name}` holds a second derivative; order four is not supported")
+                    raise ReferenceSolverError(f"a flux of `{name}` holds a second derivative; order four is not supported")
                 if inner.free_symbols or inner.atoms(sp.Function):
                     fluxes.append(FluxTerm(outer, along, inner, index.index(1) if sum(index) else None))
                 else:
@@ -100,13 +108,13 @@ def linear_form(problem: Problem) -> LinearForm:
                     whole = tuple(count + (axis == along) for axis, count in enumerate(index))
                     derivatives[whole] = derivatives.get(whole, sp.Integer(0)) + outer * inner
             flux_source = flux_source + outer * sp.diff(rest, symbol)
-    parts, rest = _split(plain, field, coordinates, problem.name)
+    parts, rest = _split(plain, field, coordinates, name)
     for index, coefficient in parts.items():
         if sum(index) > 2:
-            raise ReferenceSolverError(f"the equation of `{problem.name}` holds a derivative of order {sum(index)}; two is the highest supported")
+            raise ReferenceSolverError(f"the equation of `{name}` holds a derivative of order {sum(index)}; two is the highest supported")
         derivatives[index] = derivatives.get(index, sp.Integer(0)) + coefficient
     shots = declaration_of(field).shots
-    members = _family(-(rest + flux_source), shots, problem.name)
+    members = _family(-(rest + flux_source), shots, name)
     return LinearForm(coordinates, tuple(fluxes), derivatives, members)
 
 

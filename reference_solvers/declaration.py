@@ -11,7 +11,7 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.errors import ReferenceSolverError
-from pinnsiren.language import PML, Box, Dirichlet, InitialCondition, Neumann, Observations, Problem, Robin
+from pinnsiren.language import PML, Box, Dirichlet, InitialCondition, Neumann, Observations, Periodic, Problem, Robin
 
 from .assembly import FaceRow
 
@@ -28,6 +28,7 @@ class BoxConditions:
         layers: faces with an absorbing layer.
         sign: of the stretch, -1 for exp(+i w t).
         free: faces without a condition.
+        joined: coordinate indices along which the field is periodic.
     """
 
     bounds: tuple[tuple[float, float], ...]
@@ -35,27 +36,32 @@ class BoxConditions:
     layers: frozenset[Face]
     sign: int
     free: frozenset[Face]
+    joined: frozenset[int] = frozenset()
 
 
 def box_conditions(problem: Problem, space: Box, coordinates: tuple[Any, ...]) -> BoxConditions:
     """Read the conditions on the faces of a box.
 
     Raises:
-        ReferenceSolverError: a condition that is none of Dirichlet, Neumann, Robin, layer; two on one face; mixed time conventions.
+        ReferenceSolverError: a condition that is none of Dirichlet, Neumann, Robin, periodic, layer; two on one face; mixed time conventions.
     """
     rows: dict[Face, FaceRow] = {}
     layers: dict[Face, int] = {}
+    joined: set[Face] = set()
     for condition in problem.conditions:
         if isinstance(condition, Observations | InitialCondition):
             # Observations pin nothing in a forward problem; initial data are read elsewhere.
             continue
         kind = type(condition).__name__
-        if not isinstance(condition, PML | Dirichlet | Neumann | Robin):
+        if not isinstance(condition, PML | Dirichlet | Neumann | Robin | Periodic):
             raise ReferenceSolverError(f"`{problem.name}` has a condition `{kind}`, which a grid on a box does not support")
-        for face in _faces(condition.on, space, coordinates, problem.name, kind):
-            if face in rows or face in layers:
+        on = condition.faces(problem.domain) if isinstance(condition, Periodic) else condition.on
+        for face in _faces(on, space, coordinates, problem.name, kind):
+            if face in rows or face in layers or face in joined:
                 raise ReferenceSolverError(f"`{problem.name}` has two conditions on the face {_face_name(face, coordinates)}")
-            if isinstance(condition, PML):
+            if isinstance(condition, Periodic):
+                joined.add(face)
+            elif isinstance(condition, PML):
                 layers[face] = -1 if condition.time_convention == "+" else 1
             elif isinstance(condition, Dirichlet):
                 rows[face] = FaceRow(*face, sp.Integer(1), sp.Integer(0), condition.value)
@@ -68,7 +74,8 @@ def box_conditions(problem: Problem, space: Box, coordinates: tuple[Any, ...]) -
     every = {(axis, side) for axis in range(len(coordinates)) for side in (-1, 1)}
     bounds = tuple(space.bounds[symbol] for symbol in coordinates)
     sign = next(iter(layers.values()), -1)
-    return BoxConditions(bounds, tuple(rows.values()), frozenset(layers), sign, frozenset(every - set(rows) - set(layers)))
+    free = frozenset(every - set(rows) - set(layers) - joined)
+    return BoxConditions(bounds, tuple(rows.values()), frozenset(layers), sign, free, frozenset(axis for axis, _ in joined))
 
 
 def face_names(faces: frozenset[Face], coordinates: tuple[Any, ...]) -> str:

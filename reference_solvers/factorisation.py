@@ -7,6 +7,7 @@ refinement and a check of the residual guard against the weak pivoting that keep
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ Array = NDArray[Any]
 _RESIDUAL = 1e-9
 
 
-def nested_dissection(shape: tuple[int, ...], separator: int) -> NDArray[np.int64]:
-    """Order of elimination of the points of a tensor grid: halves first, the separating slab last, recursively."""
+def nested_dissection(shape: tuple[int, ...], separator: int, joined: Collection[int] = ()) -> NDArray[np.int64]:
+    """Order of elimination of the points of a tensor grid: halves first, the separating slab last, recursively.
+
+    Along `joined` axes the grid is a loop; it is cut open by a slab at its beginning.
+    """
     numbered: list[NDArray[np.int64]] = []
 
     def dissect(block: NDArray[np.int64]) -> None:
@@ -36,16 +40,21 @@ def nested_dissection(shape: tuple[int, ...], separator: int) -> NDArray[np.int6
         dissect(parts[2])
         numbered.append(parts[1].ravel())
 
-    dissect(np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape))
-    return np.concatenate(numbered)
+    block = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+    cuts: list[NDArray[np.int64]] = []
+    for axis in sorted(joined):
+        cut, block = np.split(block, [min(separator, block.shape[axis] - 1)], axis=axis)
+        cuts.append(cut.ravel())
+    dissect(block)
+    return np.concatenate([*numbered, *reversed(cuts)])
 
 
 class Factorisation:
     """LU factors of a matrix whose leading unknowns live on a tensor grid; further ones (multipliers) are eliminated last."""
 
-    def __init__(self, matrix: Any, shape: tuple[int, ...], separator: int) -> None:
+    def __init__(self, matrix: Any, shape: tuple[int, ...], separator: int, joined: Collection[int] = ()) -> None:
         self._matrix = sparse.csc_matrix(matrix)
-        order = nested_dissection(shape, separator)
+        order = nested_dissection(shape, separator, joined)
         self._order = np.concatenate([order, np.arange(len(order), matrix.shape[0])])
         permuted = sparse.csc_matrix(self._matrix[self._order][:, self._order])
         try:

@@ -21,7 +21,7 @@ LAYER_POWER = 3
 
 @dataclass(frozen=True)
 class Axis:
-    """Nodes of one coordinate: the declared interval, and layers before and behind it.
+    """Nodes of one coordinate: the declared interval, and layers before and behind it, or a closed loop.
 
     Attributes:
         low, high: the declared interval.
@@ -29,6 +29,7 @@ class Axis:
         before, behind: number of cells of the layers, 0 for none.
         strength: a, dimensionless.
         sign: -1 for exp(+i w t), +1 for exp(-i w t).
+        joined: whether the ends are one point (periodic faces); the last node is then left out.
     """
 
     low: float
@@ -38,6 +39,7 @@ class Axis:
     behind: int = 0
     strength: float = 0.0
     sign: int = -1
+    joined: bool = False
 
     @property
     def h(self) -> float:
@@ -50,8 +52,18 @@ class Axis:
         return self.before + self.cells + self.behind
 
     @property
+    def n_nodes(self) -> int:
+        """Number of unknowns along the axis: n + 1, on a loop n."""
+        return self.n + (not self.joined)
+
+    @property
     def nodes(self) -> RealArray:
-        """Positions of the n + 1 nodes."""
+        """Positions of the unknowns, (n_nodes,)."""
+        return self.closed_nodes[: self.n_nodes]
+
+    @property
+    def closed_nodes(self) -> RealArray:
+        """Positions of the n + 1 nodes, both ends included."""
         return self.low + self.h * (np.arange(self.n + 1) - self.before)
 
     @property
@@ -65,7 +77,9 @@ class Axis:
         return slice(self.before, self.before + self.cells + 1)
 
     def clipped(self, x: RealArray) -> RealArray:
-        """Where data are read: the nearest point of the declared interval."""
+        """Where data are read: the nearest point of the declared interval, or the same point of a loop."""
+        if self.joined:
+            return np.where((x < self.low) | (x > self.high), self.low + np.mod(x - self.low, self.high - self.low), x)
         return np.clip(x, self.low, self.high)
 
     def stretch(self, x: RealArray) -> NDArray[Any]:

@@ -1,19 +1,21 @@
-"""Reference solver for one linear second-order equation on a box: finite differences of order 2, 4 or 6 and a direct solve.
+"""Reference solver for one linear second-order equation on a box: finite differences of order 2, 4 or 6, solved directly or by multigrid.
 
 Elliptic equations, indefinite (Helmholtz) included; real or complex, variable or jumping coefficients; fluxes kept as fluxes; first-order terms;
-Dirichlet, Neumann, Robin faces; absorbing layers; several shots with one factorisation; 1-D, 2-D, small 3-D.
+Dirichlet, Neumann, Robin and periodic faces; absorbing layers; several shots with one factorisation; 1-D, 2-D, 3-D. Definite systems too large
+for a factorisation are solved iteratively (see `multigrid`), up to about a million unknowns, when PyAMG is installed.
 
 A declared `PML` is read as the radiation condition: the box lies in free space. The solver builds its own layer (see `layer`); declared width
 and strength belong to the network's way of imposing the same condition.
 
-The error estimate comes from the two finest grids, steps h and 1.4 h with layers of different thickness: their difference divided by r^p - 1 with
-p = 2 for smooth coefficients and p = 1 where one jumps. Both are below the order that is observed, so that the estimate errs on the safe side.
+The error estimate comes from the finest grids, steps h, 1.4 h and, where there are three, 2 h, with layers of different thickness: the difference
+of the two finest divided by r^p - 1, with an order p below the one that is observed, so that the estimate errs on the safe
+side (see `observed_order`).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,24 +23,31 @@ import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ReferenceSolverError
-from pinnsiren.language import Box, Problem, select_shot
+from pinnsiren.language import Problem, select_shot
 from pinnsiren.language.symbols import declaration_of
 
 from .assembly import Grid, boundary_rows, boundary_scale, node_values, operator_matrix
-from .coefficients import LinearForm, linear_form
-from .declaration import BoxConditions, box_conditions, face_names
-from .evaluation import evaluator, may_jump
+from .box_reading import BoxReading, read_box
 from .factorisation import Factorisation
 from .incident import Background, narrowest_source, split_narrow_sources
 from .layer import LAYER_POWER, Axis
+from .multigrid import MultigridSolver
+from .multigrid import is_available as multigrid_is_available
+from .observed_order import estimate_by_observed_order, relative_difference
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
+from .resolution import with_unseen
 
 Array = NDArray[Any]
 
 REFINEMENT = 1.4
 # Unknowns that SuperLU factorises in about 10 s on one core (2-D: 340^2 with stencils 3 wide), by dimension.
 MOST_UNKNOWNS = {1: 40_000, 2: 116_000, 3: 30_000}
-# On the first grid: closures of order 6 need ten points.
+# The same for definite operators with multigrid: about a minute on one core, 2 GB.
+MOST_UNKNOWNS_ITERATIVE = {1: 40_000, 2: 1_200_000, 3: 1_200_000}
+# Where multigrid can take over from the factorisation: in 3-D that of order 6 needs half a minute for 15 000 unknowns.
+ITERATIVE_ABOVE = {1: 40_000, 2: 116_000, 3: 5_000}
+# Cells that closures of each order need, on the coarsest grid of a convergence study; more on the first grid of the ladder.
+CLOSURE_CELLS = {2: 5, 4: 7, 6: 10}
 FEWEST_CELLS = 14
 # 6th order at 10 points per wavelength: 1e-3; the ladder refines from there.
 FIRST_POINTS_PER_WAVELENGTH = {2: 16.0, 4: 12.0, 6: 10.0}
@@ -50,31 +59,6 @@ _LAYER_ATTENUATION = 16.1
 _INCOMPATIBLE = 1e-3
 # No estimate below what the closed forms and the factorisation leave in fp64.
 _ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """All that the declaration says, in this package's words."""
-
-    problem: Problem
-    form: LinearForm
-    conditions: BoxConditions
-    shots: int | None
-    is_complex: bool
-    jumps: bool
-    wavenumbers: Array
-
-    @property
-    def measure(self) -> float:
-        """Size of the declared box."""
-        return float(np.prod([high - low for low, high in self.conditions.bounds]))
-
-    @property
-    def is_pure_neumann(self) -> bool:
-        """Whether the solution is defined up to a constant only."""
-        rows = self.conditions.rows
-        closed = not self.conditions.layers and all(row.is_neumann for row in rows)
-        return closed and self.form.reaction == 0 and not any(t.towards is None for t in self.form.fluxes)
 
 
 class LinearBoxSolver(AbstractReferenceSolver):
@@ -107,7 +91,7 @@ class LinearBoxSolver(AbstractReferenceSolver):
     def supports(self, problem: Problem) -> Support:
         """Whether the problem is one linear second-order equation on a box."""
         try:
-            reading = _read(problem)
+            reading = read_box(problem)
         except ReferenceSolverError as error:
             return Support(False, str(error))
         return Support(True, f"one linear equation on a box, {len(reading.form.coordinates)}-D")
@@ -119,18 +103,22 @@ class LinearBoxSolver(AbstractReferenceSolver):
             ReferenceSolverError: not supported; incompatible Neumann data; a resonance.
         """
         start = time.perf_counter()
-        reading = _read(problem)
-        order = self._order or (2 if any(may_jump(t.inner) for t in reading.form.fluxes) else 6)
+        reading = read_box(problem)
+        order = self._order or (2 if reading.flux_jumps else 6)
         solution: FieldOnGrid | None = None
         estimate = np.inf
+        differences: list[float] = []
         notes: list[str] = []
         for level, grid in enumerate(self._ladder(reading, order)):
             coarser, (solution, notes) = solution, _solve_on(reading, grid, self._threshold(reading, order))
             size = grid.size
             if level:
                 assert coarser is not None
-                estimate = max(_ROUNDING, _error_estimate(coarser, solution, 1 if reading.jumps else 2))
-                if self._cells is None and estimate <= self._tolerance:
+                difference, ratio = relative_difference(coarser, solution)
+                differences.append(difference)
+                estimate = max(_ROUNDING, estimate_by_observed_order(differences, ratio, order, reading.jumps))
+                estimate = with_unseen(estimate, problem, dict(zip(reading.form.coordinates, solution.axes, strict=True)))
+                if self._cells is None and level > 1 and estimate <= self._tolerance:
                     break
         assert solution is not None
         symbols = reading.form.coordinates
@@ -149,18 +137,23 @@ class LinearBoxSolver(AbstractReferenceSolver):
             fields={solution.name: solution},
         )
 
-    def _threshold(self, reading: _Reading, order: int) -> float:
-        """Standard deviation below which a Gaussian is split off: six steps of the first grid."""
+    def _threshold(self, reading: BoxReading, order: int) -> float:
+        """Standard deviation below which a Gaussian is split off: six steps of the first grid; none between periodic faces."""
+        if reading.conditions.joined:
+            # The closed form knows no images of the source.
+            return 0.0
         if self._split is not None:
             return np.inf if self._split else 0.0
         return 6 * _first_step(reading, order)
 
-    def _ladder(self, reading: _Reading, order: int) -> list[Grid]:
-        longest = max(high - low for low, high in reading.conditions.bounds)
-        limit = self._most_unknowns or MOST_UNKNOWNS[len(reading.conditions.bounds)]
+    def _ladder(self, reading: BoxReading, order: int) -> list[Grid]:
+        longest = reading.longest
+        limit = self._most_unknowns or _most_unknowns(reading)
         if self._cells is not None:
-            steps = [REFINEMENT * longest / self._cells, longest / self._cells]
-            return [_grid(reading, step, order, level, 11) for level, step in enumerate(steps)]
+            fewest = CLOSURE_CELLS[order]
+            levels = 3 if self._cells >= fewest * REFINEMENT**2 else 2
+            steps = [REFINEMENT ** (levels - 1 - level) * longest / self._cells for level in range(levels)]
+            return [_grid(reading, step, order, level, fewest) for level, step in enumerate(steps)]
         first = _first_step(reading, order)
         kept, _ = split_narrow_sources(reading.form, self._threshold(reading, order), reading.conditions, not reading.is_complex)
         if all(background is None for background in kept):
@@ -174,70 +167,33 @@ class LinearBoxSolver(AbstractReferenceSolver):
             grids.append(finer)
         if len(grids) < 2:
             grids.append(_grid(reading, first / REFINEMENT, order, 1))
-        return grids
+        # One coarser grid before them, so that the order shows.
+        return [_grid(reading, first * REFINEMENT, order, -1), *grids]
 
 
-def _read(problem: Problem) -> _Reading:
-    if not isinstance(problem.domain, Box):
-        raise ReferenceSolverError(f"the domain {problem.domain} is no box or interval")
-    form = linear_form(problem)
-    dimension = len(form.coordinates)
-    if dimension > 3 or set(form.coordinates) != set(problem.domain.coordinates):
-        raise ReferenceSolverError(
-            f"the field depends on {form.coordinates}, the box on {problem.domain.coordinates}; expected the same, three at most"
-        )
-    conditions = box_conditions(problem, problem.domain, form.coordinates)
-    if conditions.free:
-        raise ReferenceSolverError(f"the faces {face_names(conditions.free, form.coordinates)} of `{problem.name}` carry no condition and no layer")
-    declaration = declaration_of(problem.fields[0])
-    jumps = any(may_jump(e) for e in [*form.expressions(), *form.source])
-    wavenumbers = _sampled_wavenumbers(form, conditions, problem.name)
-    reading = _Reading(problem, form, conditions, declaration.shots, bool(declaration.is_complex), jumps, wavenumbers)
-    for axis, side in conditions.layers:
-        if np.min(np.take(wavenumbers, 0 if side < 0 else -1, axis=axis)) <= 0:
-            face = face_names(frozenset({(axis, side)}), form.coordinates)
-            raise ReferenceSolverError(
-                f"the layer on {face} of `{problem.name}` absorbs nothing: no wave propagates there (coefficient of u not positive)"
-            )
-    for expression in (*form.source, *(e for row in conditions.rows for e in (row.a, row.b, select_shot(row.value, 0)))):
-        evaluator(expression, form.coordinates)
-    return reading
+def _is_iterative(reading: BoxReading) -> bool:
+    """Whether systems beyond a factorisation are solved by multigrid: it needs a definite operator with one solution."""
+    return reading.is_definite and reading.free_constant is None
 
 
-def _sampled_wavenumbers(form: LinearForm, conditions: BoxConditions, name: str) -> Array:
-    """sqrt(max(Re C/A, 0)) on a coarse sample of the box, faces included; checks that the equation is elliptic in its second derivatives."""
-    count = {1: 201, 2: 41, 3: 15}[len(form.coordinates)]
-    points = np.meshgrid(*[np.linspace(low, high, count) for low, high in conditions.bounds], indexing="ij")
-    diffusivities = []
-    for axis, symbol in enumerate(form.coordinates):
-        index = tuple(2 * (i == axis) for i in range(len(form.coordinates)))
-        total = evaluator(form.coefficient(*index), form.coordinates)(*points).astype(complex)
-        for term in form.fluxes:
-            if term.along == axis and term.towards == axis:
-                total = total + evaluator(term.outer * term.inner, form.coordinates)(*points)
-        if np.any(total == 0) or not np.all(np.isfinite(total)):
-            raise ReferenceSolverError(
-                f"the equation of `{name}` has no second derivative along `{symbol}`, or one that vanishes or is infinite somewhere"
-            )
-        diffusivities.append(total)
-    first = diffusivities[0]
-    if any(np.any((other / first).real <= 0) for other in diffusivities[1:]):
-        raise ReferenceSolverError(f"the second derivatives of `{name}` have different signs: the equation is not elliptic")
-    largest = np.maximum.reduce([np.abs(d) for d in diffusivities])
-    ratio = evaluator(form.reaction, form.coordinates)(*points) * np.exp(-1j * np.angle(first)) / largest
-    return np.asarray(np.sqrt(np.maximum(ratio.real, 0)))
+def _direct_limit(grid: Grid) -> int:
+    return (ITERATIVE_ABOVE if multigrid_is_available() else MOST_UNKNOWNS)[len(grid.axes)]
 
 
-def _first_step(reading: _Reading, order: int) -> float:
-    longest = max(high - low for low, high in reading.conditions.bounds)
-    step = longest / FIRST_CELLS[order]
+def _most_unknowns(reading: BoxReading) -> int:
+    dimension = len(reading.conditions.bounds)
+    return (MOST_UNKNOWNS_ITERATIVE if _is_iterative(reading) and multigrid_is_available() else MOST_UNKNOWNS)[dimension]
+
+
+def _first_step(reading: BoxReading, order: int) -> float:
+    step = reading.longest / FIRST_CELLS[order]
     fastest = float(np.max(reading.wavenumbers))
     if fastest > 0:
         step = min(step, 2 * np.pi / fastest / FIRST_POINTS_PER_WAVELENGTH[order])
     return step
 
 
-def _grid(reading: _Reading, step: float, order: int, level: int, fewest: int = FEWEST_CELLS) -> Grid:
+def _grid(reading: BoxReading, step: float, order: int, level: int, fewest: int = FEWEST_CELLS) -> Grid:
     axes = []
     conditions = reading.conditions
     thickness = LAYER_WAVELENGTHS[level % 2]
@@ -252,11 +208,12 @@ def _grid(reading: _Reading, step: float, order: int, level: int, fewest: int = 
                 slowest = float(np.min(np.take(reading.wavenumbers, 0 if side < 0 else -1, axis=axis)))
                 depth[side] = max(int(np.round(thickness * 2 * np.pi / slowest / plain.h)), 8)
         layered = strength if depth[-1] or depth[1] else 0.0
-        axes.append(replace(plain, before=depth[-1], behind=depth[1], strength=layered, sign=conditions.sign))
+        joined = axis in conditions.joined
+        axes.append(replace(plain, before=depth[-1], behind=depth[1], strength=layered, sign=conditions.sign, joined=joined))
     return Grid(tuple(axes), order)
 
 
-def _solve_on(reading: _Reading, grid: Grid, threshold: float) -> tuple[FieldOnGrid, list[str]]:
+def _solve_on(reading: BoxReading, grid: Grid, threshold: float) -> tuple[FieldOnGrid, list[str]]:
     form, conditions = reading.form, reading.conditions
     backgrounds, sources = split_narrow_sources(form, threshold, conditions, not reading.is_complex)
     owner, rows = boundary_rows(conditions.rows, form.coordinates, grid)
@@ -268,21 +225,25 @@ def _solve_on(reading: _Reading, grid: Grid, threshold: float) -> tuple[FieldOnG
     if np.iscomplexobj(matrix) and not reading.is_complex:
         raise ReferenceSolverError(f"`{reading.problem.name}` has complex coefficients or data and a real field; declare it with complex=True")
     separator = grid.order - 1 if form.fluxes else grid.order // 2
-    if reading.is_pure_neumann:
+    notes = _notes(reading, grid, backgrounds)
+    if reading.free_constant:
         values = _mean_free_solution(matrix, right, grid, inside, separator, reading)
     elif not np.any(right):
         values = np.zeros_like(right, dtype=matrix.dtype)
+    elif _is_iterative(reading) and grid.size > _direct_limit(grid):
+        notes.append("solved by GMRES with algebraic multigrid")
+        values = MultigridSolver(matrix.real, form, grid, conditions.rows, owner).solve(right)
     else:
-        values = Factorisation(matrix, grid.shape, separator).solve(right)
+        values = Factorisation(matrix, grid.shape, separator, conditions.joined).solve(right)
     stack = np.moveaxis(values.reshape((*grid.shape, -1)), -1, 0)[(slice(None), *grid.inside)]
-    axes = tuple(a.nodes[a.inside] for a in grid.axes)
+    stack = grid.unfold(stack, leading=1)
     shots = reading.shots
     declaration = declaration_of(reading.problem.fields[0])
-    field = FieldOnGrid(declaration.name, axes, stack if shots is not None else stack[0], backgrounds, shots, form.coordinates)
-    return field, _notes(reading, grid, backgrounds)
+    field = FieldOnGrid(declaration.name, grid.inside_axes, stack if shots is not None else stack[0], backgrounds, shots, form.coordinates)
+    return field, notes
 
 
-def _notes(reading: _Reading, grid: Grid, backgrounds: tuple[Background | None, ...]) -> list[str]:
+def _notes(reading: BoxReading, grid: Grid, backgrounds: tuple[Background | None, ...]) -> list[str]:
     notes = []
     fastest = float(np.max(reading.wavenumbers))
     if fastest > 0:
@@ -294,13 +255,18 @@ def _notes(reading: _Reading, grid: Grid, backgrounds: tuple[Background | None, 
         notes.append(f"{split} narrow source{'s' * (split > 1)} split off in closed form")
     if reading.jumps:
         notes.append("a coefficient jumps: averaged over cells, error estimated as first order")
-    if reading.is_pure_neumann:
-        notes.append("pure Neumann conditions: the mean-free solution")
+    if reading.free_constant:
+        notes.append(f"{reading.free_constant} conditions: the mean-free solution")
+    if reading.conditions.joined:
+        names = ", ".join(str(reading.form.coordinates[axis]) for axis in sorted(reading.conditions.joined))
+        notes.append(f"periodic along {names}: wrapped stencils")
+    if _is_iterative(reading) and len(grid.axes) == 3 and not multigrid_is_available():
+        notes.append("solved directly, which limits its size; pip install pinnsiren[oracles] brings multigrid")
     return notes
 
 
 def _right_hand_sides(
-    reading: _Reading, grid: Grid, owner: Array, backgrounds: tuple[Background | None, ...], sources: tuple[Any, ...]
+    reading: BoxReading, grid: Grid, owner: Array, backgrounds: tuple[Background | None, ...], sources: tuple[Any, ...]
 ) -> Array:
     """One column per shot, shape (n_nodes, n_shots)."""
     form = reading.form
@@ -328,17 +294,18 @@ def _right_hand_sides(
     return np.stack(columns, axis=-1)
 
 
-def _mean_free_solution(matrix: Any, right: Array, grid: Grid, inside: Array, separator: int, reading: _Reading) -> Array:
+def _mean_free_solution(matrix: Any, right: Array, grid: Grid, inside: Array, separator: int, reading: BoxReading) -> Array:
     """Solve with a multiplier that takes up the mean of the data; it must be small against the data, else there is no solution."""
     column = sparse.csr_matrix(inside.astype(float)[:, None])
     weights = np.ones(grid.shape)
     for axis, a in enumerate(grid.axes):
-        ends = np.ones(a.n + 1)
-        ends[[0, -1]] = 0.5
+        ends = np.ones(a.n_nodes)
+        if not a.joined:
+            ends[[0, -1]] = 0.5
         weights = weights * grid.along(axis, ends)
     weights = weights.ravel() / weights.sum()
     bordered = sparse.bmat([[matrix, column], [sparse.csr_matrix(weights[None, :]), None]], format="csr")
-    solved = Factorisation(bordered, grid.shape, separator).solve(np.vstack([right, np.zeros((1, right.shape[1]))]))
+    solved = Factorisation(bordered, grid.shape, separator, reading.conditions.joined).solve(np.vstack([right, np.zeros((1, right.shape[1]))]))
     multiplier, values = solved[-1], solved[:-1]
     size = np.max(np.abs(right[inside]), initial=0.0) + np.max(np.abs(matrix @ values)[inside], initial=0.0)
     worst = complex(multiplier[np.argmax(np.abs(multiplier))])
@@ -346,26 +313,7 @@ def _mean_free_solution(matrix: Any, right: Array, grid: Grid, inside: Array, se
         integral = worst * reading.measure
         shown = f"{integral.real:.4g}" if integral.imag == 0 else f"{integral:.4g}"
         raise ReferenceSolverError(
-            f"`{reading.problem.name}` has pure Neumann data whose integral is {shown}: the source minus what flows through the boundary must "
-            "integrate to zero, else no solution exists"
+            f"`{reading.problem.name}` has {reading.free_constant} data whose integral is {shown}: the source minus what flows through the boundary "
+            "must integrate to zero, else no solution exists"
         )
     return np.asarray(values)
-
-
-def _error_estimate(coarse: FieldOnGrid, fine: FieldOnGrid, order: int) -> float:
-    """Relative L2 difference on the nodes of the coarse grid, divided by r^p - 1 with the true ratio of the steps."""
-    points = np.meshgrid(*coarse.axes, indexing="ij")
-    bare = replace(fine, background=(None,) * len(fine.background))
-    difference = coarse.smooth - bare(*points)
-    total = coarse.values
-    weights = np.ones(points[0].shape)
-    for axis, nodes in enumerate(coarse.axes):
-        shape = [1] * len(coarse.axes)
-        shape[axis] = -1
-        weights = weights * np.gradient(nodes).reshape(shape)
-    size = np.sqrt(np.sum(weights * np.abs(total) ** 2))
-    # The smallest ratio among the axes.
-    ratio = min((len(f) - 1) / (len(c) - 1) for f, c in zip(fine.axes, coarse.axes, strict=True))
-    error = np.sqrt(np.sum(weights * np.abs(difference) ** 2)) / max(size, 1e-300)
-    return float(error / (ratio**order - 1))
-

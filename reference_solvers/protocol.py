@@ -44,6 +44,8 @@ class FieldOnGrid:
         smooth: what was computed on the grid, shots first when there are shots, then one axis per coordinate.
         background: one closed form per shot that is added to it (the singular part of narrow sources), None for none.
         shots: number of shots, or None.
+        degree: of the splines between the nodes; 1 where the field has kinks everywhere, beside which higher ones would ring.
+        between: what gives `smooth` between the nodes, (n_points, n_coordinates) to (n_shots, n_points); None for splines.
     """
 
     name: str
@@ -52,6 +54,8 @@ class FieldOnGrid:
     background: tuple[Callable[..., Array] | None, ...]
     shots: int | None
     coordinates: tuple[Any, ...]
+    degree: int = _SPLINE_DEGREE
+    between: Callable[[Array], Array] | None = dataclass_field(default=None, repr=False, compare=False)
 
     @property
     def values(self) -> Array:
@@ -60,7 +64,7 @@ class FieldOnGrid:
         return self._add_background(np.array(self._stack), points)
 
     def __call__(self, *positions: ArrayLike, **named: ArrayLike) -> Array:
-        """Values at points inside the grid, by quintic splines plus the closed-form part.
+        """Values at points inside the grid, by splines plus the closed-form part; NaN outside a domain that does not fill its grid.
 
         Args:
             positions: one array per coordinate in the order of the field, broadcast; or by name, `u(x=..., y=...)`.
@@ -79,12 +83,12 @@ class FieldOnGrid:
                 )
         low, high = (np.array([axis[end] for axis in self.axes]) for end in (0, -1))
         inside = np.clip(flat, low, high)
-        parts = [
-            np.stack([spline(inside[i : i + _CHUNK]) for spline in self._splines])
-            for i in range(0, max(len(inside), 1), _CHUNK)
-        ]
-        stack = np.concatenate(parts, axis=1).reshape((len(self._splines), *points[0].shape))
+        parts = [self._interpolated(inside[i : i + _CHUNK]) for i in range(0, max(len(inside), 1), _CHUNK)]
+        stack = np.concatenate(parts, axis=1).reshape((len(self._stack), *points[0].shape))
         return self._add_background(stack, points)
+
+    def _interpolated(self, points: Array) -> Array:
+        return self.between(points) if self.between is not None else np.stack([spline(points) for spline in self._splines])
 
     @property
     def _stack(self) -> Array:
@@ -108,14 +112,13 @@ class FieldOnGrid:
 
     @cached_property
     def _splines(self) -> list[NdBSpline]:
-        return [_tensor_spline(self.axes, values) for values in self._stack]
+        return [_tensor_spline(self.axes, values, self.degree) for values in self._stack]
 
 
-def _tensor_spline(axes: Sequence[NDArray[np.float64]], values: Array) -> NdBSpline:
+def _tensor_spline(axes: Sequence[NDArray[np.float64]], values: Array, highest: int) -> NdBSpline:
     coefficients, knots, degrees = values, [], []
     for dimension, axis in enumerate(axes):
-
-        degree = min(_SPLINE_DEGREE, len(axis) - 1)
+        degree = min(highest, len(axis) - 1)
         spline = make_interp_spline(axis, np.moveaxis(coefficients, dimension, 0), k=degree)
         coefficients = np.moveaxis(spline.c, 0, dimension)
         knots.append(spline.t)

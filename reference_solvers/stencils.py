@@ -1,6 +1,7 @@
-"""One-dimensional difference operators of a chosen order, with one-sided closures of the same order at both ends.
+"""One-dimensional difference operators of a chosen order, with one-sided closures of the same order at both ends, or wrapped around.
 
-Nodes are `0, h, ..., n h`; half nodes lie between them. All matrices are sparse and in units of 1/h or 1/h^2:
+Nodes are `0, h, ..., n h`, on a closed loop (`periodic=True`) without the last; half nodes lie between them. All
+matrices are sparse and in units of 1/h or 1/h^2:
 
 * `node_derivative(n, h, order, m)`: m-th derivative, nodes to nodes;
 * `gradient_to_half_nodes(n, h, order)`: first derivative, nodes to half nodes;
@@ -80,21 +81,41 @@ def _difference_matrix(
     return sparse.csr_matrix(triplets, shape=(len(targets), len(nodes)))
 
 
-def node_derivative(n: int, h: float, order: int, derivative: int = 1) -> sparse.csr_matrix:
-    """First or second derivative at the n + 1 nodes, shape (n + 1, n + 1)."""
+def _wrapped_matrix(n: int, first: int, width: int, target: float, derivative: int) -> sparse.csr_matrix:
+    """Circulant matrix of the row that weights the `width` nodes from `first` on for the derivative at `target`, in units of the step.
+
+    Raises:
+        ReferenceSolverError: fewer points on the loop than the row is wide.
+    """
+    if n < width:
+        raise ReferenceSolverError(f"{n} grid points on a periodic axis cannot carry a difference of {width} points; use more points per axis")
+    weights = finite_difference_weights(target - first, np.arange(width, dtype=float), derivative)
+    columns = (np.arange(n)[:, None] + first + np.arange(width)[None, :]) % n
+    return sparse.csr_matrix((np.tile(weights, n), columns.ravel(), np.arange(n + 1) * width), shape=(n, n))
+
+
+def node_derivative(n: int, h: float, order: int, derivative: int = 1, *, periodic: bool = False) -> sparse.csr_matrix:
+    """First or second derivative at the n + 1 nodes, shape (n + 1, n + 1); on a loop (n, n)."""
+    if periodic:
+        return sparse.csr_matrix(_wrapped_matrix(n, -(order // 2), order + 1, 0.0, derivative) / h**derivative)
     nodes = np.arange(n + 1, dtype=float)
     matrix = _difference_matrix(nodes, nodes, derivative, order + 1, order + max(derivative, _EXTRA_CLOSURE_POINTS[order]))
     return sparse.csr_matrix(matrix / h**derivative)
 
 
-def gradient_to_half_nodes(n: int, h: float, order: int) -> sparse.csr_matrix:
-    """First derivative at the n half nodes of values at the n + 1 nodes, shape (n, n + 1)."""
+def gradient_to_half_nodes(n: int, h: float, order: int, *, periodic: bool = False) -> sparse.csr_matrix:
+    """First derivative at the n half nodes of values at the n + 1 nodes, shape (n, n + 1); on a loop (n, n)."""
+    if periodic:
+        return sparse.csr_matrix(_wrapped_matrix(n, 1 - order // 2, order, 0.5, 1) / h)
     closure = order + _EXTRA_CLOSURE_POINTS[order]
     matrix = _difference_matrix(np.arange(n) + 0.5, np.arange(n + 1, dtype=float), 1, order, closure)
     return sparse.csr_matrix(matrix / h)
 
 
-def divergence_to_nodes(n: int, h: float, order: int) -> sparse.csr_matrix:
-    """First derivative at the n + 1 nodes of values at the n half nodes, shape (n + 1, n)."""
+def divergence_to_nodes(n: int, h: float, order: int, *, periodic: bool = False) -> sparse.csr_matrix:
+    """First derivative at the n + 1 nodes of values at the n half nodes, shape (n + 1, n); on a loop (n, n)."""
+    if periodic:
+        # Half node j lies at j + 1/2, so that node 0 lies at -1/2 in units counted from half node 0.
+        return sparse.csr_matrix(_wrapped_matrix(n, -(order // 2), order, -0.5, 1) / h)
     matrix = _difference_matrix(np.arange(n + 1, dtype=float), np.arange(n) + 0.5, 1, order, order + _EXTRA_CLOSURE_POINTS[order])
     return sparse.csr_matrix(matrix / h)

@@ -13,6 +13,7 @@ from pinnsiren.language import (
     GaussianSource,
     Interval,
     Neumann,
+    Periodic,
     Problem,
     Robin,
     SourceFamily,
@@ -21,9 +22,10 @@ from pinnsiren.language import (
     field,
     grad,
     laplacian,
+    manufactured,
     sampled,
 )
-from pinnsiren.reference_solvers import find
+from pinnsiren.reference_solvers import find, linear_box, multigrid
 from pinnsiren.reference_solvers.closed_forms import penetrable_disc, point_source
 from pinnsiren.reference_solvers.linear_box import LinearBoxSolver
 
@@ -35,6 +37,8 @@ SQUARE = Box({x: (-0.5, 0.5), y: (-0.5, 0.5)})
 PAPER_SOURCE = GaussianSource(at={x: -0.35, y: 0}, variance=1e-4, amplitude=1 + 1j)
 DISC = sp.Piecewise((sp.Rational(1, 4), x**2 + y**2 < sp.Rational(1, 100)), (1, True))
 ORDER_TOLERANCE = 0.2
+# The difference of two grids is divided by r^p - 1 with p half an order, at order 6 one order, below the observed one: 1.4 to 1.7 times the error.
+ESTIMATE_FACTOR = 3
 
 
 def helmholtz(medium, source, unknown=u, **layer):
@@ -96,21 +100,158 @@ def manufactured_in_the_plane(form, walls):
 
 @pytest.mark.parametrize("walls", ["dirichlet", "neumann"])
 @pytest.mark.parametrize("form", ["plain", "flux"])
-@pytest.mark.parametrize(("order", "cells"), [(2, (100, 140, 200, 280)), (6, (60, 80, 110, 150))])
+@pytest.mark.parametrize(("order", "cells"), [(2, (100, 140, 200, 280)), (4, (80, 110, 150, 210)), (6, (60, 80, 110, 150))])
 def test_observed_order_on_a_line_with_complex_variable_coefficients(form, walls, order, cells):
     problem, exact = manufactured_on_a_line(form, walls)
     assert abs(observed_order(problem, exact, order, cells) - order) < ORDER_TOLERANCE
 
 
-@pytest.mark.parametrize("walls", ["dirichlet", "neumann"])
-@pytest.mark.parametrize("form", ["plain", "flux"])
-@pytest.mark.parametrize(("order", "cells"), [(2, (64, 80, 100, 120)), (6, (60, 68, 76, 84))])
-def test_observed_order_in_the_plane_with_complex_variable_coefficients(form, walls, order, cells):
+@pytest.mark.parametrize(
+    ("order", "cells", "form", "walls"),
+    [
+        (2, (52, 62, 74, 88), "plain", "neumann"),
+        (4, (52, 60, 68, 78), "plain", "dirichlet"),
+        (6, (60, 68, 76, 84), "plain", "neumann"),
+        (6, (54, 60, 66, 74), "flux", "dirichlet"),
+    ],
+)
+def test_observed_order_in_the_plane_with_complex_variable_coefficients(order, cells, form, walls):
     problem, exact = manufactured_in_the_plane(form, walls)
     measured = observed_order(problem, exact, order, cells)
-    # At 12 points per wavelength the closures of order 10 at Neumann faces still outweigh the interior: steeper than 6, never flatter.
-    steeper = 3 if (order, walls) == (6, "neumann") else ORDER_TOLERANCE
+    # At 12 points per wavelength the wider closures at Neumann faces still outweigh the interior: steeper than declared, never flatter.
+    steeper = 3 if order > 2 and walls == "neumann" else ORDER_TOLERANCE
     assert order - ORDER_TOLERANCE < measured < order + steeper
+
+
+def manufactured_between_walls(form, walls, dimension):
+    """Real variable coefficients; along x the walls of the name, along y periodic, along z one Dirichlet and one Neumann face."""
+    symbols = (x, y, z)[:dimension]
+    v = field("v", *symbols)
+    turn = 2 * sp.pi * (y if dimension > 1 else 0)
+    exact = sp.sin(2 * x + 1) * (2 + sp.cos(turn)) + (sp.cos(2 * z) * x if dimension > 2 else 0)
+    a = 2 + sp.sin(2 * x) / 2 + sp.cos(turn) / 3
+    if form == "flux":
+        left = div(a * grad(v)) - (1 + x) * v
+    else:
+        left = sp.Add(*[(a + i * x) * v.diff(s, 2) for i, s in enumerate(symbols)]) + sp.cos(x) * v.diff(x) - (1 + x) * v
+    conditions = {
+        "robin": [Robin(v, 1 + x, 2, 0, on="x-"), Robin(v, 3, 1 + x, 0, on="x+")],
+        "mixed": [Dirichlet(v, 0, on="x-"), Neumann(v, 0, on="x+")],
+    }[walls]
+    conditions += [Periodic(v, y)] * (dimension > 1) + [Dirichlet(v, 0, on="z-"), Neumann(v, 0, on="z+")] * (dimension > 2)
+    box = Box({s: (0, 1) for s in symbols})
+    problem = Problem(name="walls", fields=[v], domain=box, equations=[left], conditions=conditions)
+    return manufactured(problem, {v: exact}), sp.lambdify(symbols, exact, "numpy")
+
+
+@pytest.mark.parametrize(("form", "walls"), [("plain", "robin"), ("flux", "robin"), ("flux", "mixed")])
+@pytest.mark.parametrize(("order", "cells"), [(2, (30, 38, 48, 60)), (4, (30, 38, 48, 60)), (6, (30, 36, 42, 48))])
+def test_observed_order_between_robin_walls_and_periodic_faces(form, walls, order, cells):
+    problem, exact = manufactured_between_walls(form, walls, 2)
+    measured = observed_order(problem, exact, order, cells)
+    # Closures with more points than the order needs may still outweigh the interior on these grids: steeper, never flatter.
+    assert order - ORDER_TOLERANCE < measured < order + (ORDER_TOLERANCE if order == 2 else 3)
+
+
+@pytest.mark.parametrize(("order", "cells"), [(2, (12, 14, 17, 20)), (4, (12, 14, 17, 20)), (6, (19, 20, 21, 23))])
+def test_observed_order_in_three_dimensions_with_multigrid(order, cells, monkeypatch):
+    pytest.importorskip("pyamg")
+    # Also the smallest grid goes through the iteration, so that its tolerance is seen not to spoil the order.
+    monkeypatch.setitem(linear_box.ITERATIVE_ABOVE, 3, 0)
+    problem, exact = manufactured_between_walls("flux", "robin", 3)
+    measured = observed_order(problem, exact, order, cells)
+    assert order - ORDER_TOLERANCE < measured < order + (ORDER_TOLERANCE if order == 2 else 3)
+
+
+def test_multigrid_and_factorisation_agree(monkeypatch):
+    pytest.importorskip("pyamg")
+    problem, _ = manufactured_between_walls("plain", "robin", 3)
+    direct = LinearBoxSolver(order=4, cells=12).solve(problem)
+    monkeypatch.setitem(linear_box.ITERATIVE_ABOVE, 3, 0)
+    iterated = LinearBoxSolver(order=4, cells=12).solve(problem)
+    assert "solved by GMRES with algebraic multigrid" in iterated.notes and iterated.notes != direct.notes
+    assert np.max(np.abs(iterated.values["v"] - direct.values["v"])) < 1e-9
+
+
+def test_without_multigrid_the_size_stays_limited_and_the_note_names_the_extra(monkeypatch):
+    monkeypatch.setattr(linear_box, "multigrid_is_available", lambda: False)
+    problem, _ = manufactured_between_walls("flux", "mixed", 3)
+    solution = LinearBoxSolver(order=2, tolerance=1e-9, most_unknowns=9000).solve(problem)
+    assert solution.n_unknowns <= 9000
+    assert any("pip install pinnsiren[oracles]" in note for note in solution.notes)
+
+
+def test_a_system_that_needs_the_missing_library_names_the_extra(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(multigrid.importlib, "import_module", missing)
+    monkeypatch.setitem(linear_box.ITERATIVE_ABOVE, 3, 0)
+    problem, _ = manufactured_between_walls("flux", "mixed", 3)
+    with pytest.raises(ReferenceSolverError, match=r"PyAMG provides; it is not installed: pip install pinnsiren\[oracles\]"):
+        LinearBoxSolver(order=2, cells=12).solve(problem)
+
+
+@pytest.mark.parametrize("order", [2, 4, 6])
+@pytest.mark.parametrize("cells", [40, 64])
+def test_the_estimate_is_near_the_error_on_smooth_problems(order, cells):
+    for case in (manufactured_between_walls("flux", "robin", 2), manufactured_between_walls("plain", "mixed", 2)):
+        problem, exact = case
+        solution = LinearBoxSolver(order=order, cells=cells).solve(problem)
+        error = relative_error(solution, exact)
+        assert error < solution.error_estimate < ESTIMATE_FACTOR * error
+
+
+@pytest.mark.parametrize(("radius", "ratio", "cells"), [(0.31, 5.0, 40), (0.22, 0.1, 64), (0.27, 9.0, 90)])
+def test_the_estimate_covers_the_error_at_a_curved_jump_of_the_conductivity(radius, ratio, cells):
+    v = field("v", x, y)
+    bend = (ratio - 1) / (ratio + 1)
+    distance = (x - 0.03) ** 2 + (y + 0.02) ** 2
+    medium = sp.Piecewise((ratio, distance < radius**2), (1, True))
+    outside = (x - 0.03) * (1 - bend * radius**2 / distance)
+    problem = Problem(name="disc", fields=[v], domain=SQUARE, equations=[div(medium * grad(v))], conditions=[Dirichlet(v, outside)])
+
+    def exact(a, b):
+        squared = (a - 0.03) ** 2 + (b + 0.02) ** 2
+        return (a - 0.03) * np.where(squared < radius**2, 2 / (1 + ratio), 1 - bend * radius**2 / np.maximum(squared, 1e-12))
+
+    solution = LinearBoxSolver(cells=cells).solve(problem)
+    error = relative_error(solution, exact)
+    assert solution.order == 2
+    assert error < solution.error_estimate < 4 * error
+
+
+def test_data_that_do_not_continue_periodically_cost_order_and_not_honesty():
+    v = field("v", x)
+    problem = Problem(name="saw", fields=[v], domain=Interval({x: (0, 1)}), equations=[sp.Eq(v.diff(x, 2) - v, x)], conditions=[Periodic(v, x)])
+    # v = -x + A e^x + B e^-x with value and slope equal at both ends.
+    a, b = np.linalg.solve([[np.e - 1, 1 / np.e - 1], [np.e - 1, 1 - 1 / np.e]], [1.0, 0.0])
+    solution = LinearBoxSolver(cells=80).solve(problem)
+    error = relative_error(solution, lambda s: -s + a * np.exp(s) + b * np.exp(-s))
+    assert error < solution.error_estimate < 4 * error < 1e-4
+
+
+def test_a_periodic_problem_without_reaction_is_solved_mean_free():
+    v = field("v", x, y)
+    turn = 2 * sp.pi
+    exact = sp.exp(sp.sin(turn * x)) * sp.cos(turn * y)
+    domain, conditions = Box({x: (0, 1), y: (0, 1)}), [Periodic(v, x), Periodic(v, y)]
+    problem = manufactured(
+        Problem(name="torus", fields=[v], domain=domain, equations=[div((2 + sp.cos(turn * x)) * grad(v))], conditions=conditions), {v: exact}
+    )
+    solution = LinearBoxSolver(tolerance=1e-6).solve(problem)
+    assert relative_error(solution, sp.lambdify((x, y), exact, "numpy")) < 1e-6
+    assert "periodic conditions: the mean-free solution" in solution.notes
+
+
+def test_incompatible_periodic_data_are_named_by_their_integral():
+    v = field("v", x)
+    # A variable factor keeps the declaration's own check from seeing it.
+    factor = 1 + sp.sin(2 * sp.pi * x) ** 2 / 10
+    equation = sp.Eq(factor * v.diff(x, 2), 3 * factor)
+    problem = Problem(name="leak", fields=[v], domain=Interval({x: (0, 1)}), equations=[equation], conditions=[Periodic(v, x)])
+    with pytest.raises(ReferenceSolverError, match="periodic data whose integral is 3"):
+        LinearBoxSolver().solve(problem)
 
 
 def test_sixth_order_against_hankel_at_sixteen_points_per_wavelength():
@@ -242,9 +383,16 @@ def refusals():
 
 
 @pytest.mark.parametrize("reason", ["not linear", "no box", "absorbs nothing"])
-def test_find_lists_the_reason_of_every_refusal(reason):
-    with pytest.raises(ReferenceSolverError, match=rf"linear_box: .*{reason}[\s\S]*|evolution_box[\s\S]*{reason}"):
-        find(refusals()[reason])
+def test_a_refusal_gives_its_reason(reason):
+    support = LinearBoxSolver().supports(refusals()[reason])
+    assert not support.ok and reason in support.reason
+    with pytest.raises(ReferenceSolverError, match=reason):
+        LinearBoxSolver().solve(refusals()[reason])
+
+
+def test_find_lists_every_refusal():
+    with pytest.raises(ReferenceSolverError, match=r"no reference solver supports `p`:[\s\S]*linear_box: .*absorbs nothing"):
+        find(refusals()["absorbs nothing"])
 
 
 def test_unknown_names_and_points_outside_are_told():
