@@ -453,7 +453,7 @@ def test_a_chart_can_be_left_out():
 
 def test_leaving_out_an_unknown_name_lists_the_known_ones():
     plan = ps.plan(load("helmholtz_point_source"))
-    with pytest.raises(UnknownNameError, match=r'"splitting"; it can leave out "source splitting", "box", "layer"'):
+    with pytest.raises(UnknownNameError, match=r'"splitting"; it can leave out "source splitting", "factored eikonal", "box", "layer"'):
         plan.without("splitting")
 
 
