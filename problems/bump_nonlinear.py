@@ -4,7 +4,7 @@
     u = height exp(-((x - x0)^2 + (y - y0)^2)/(2 s^2))
 
 height = 2, centre (0.1, -0.2), s = 0.35. The cubic term is monotone, so that the solution is unique, and at the top it is a quarter of
-the Laplacian: a method that linearises around zero fails visibly. No grid solver of the package takes nonlinear equations; the exact solution judges.
+the Laplacian: a method that linearises around zero fails visibly. The grid solver `nonlinear_box` and the exact solution judge.
 """
 
 import sympy as sp
