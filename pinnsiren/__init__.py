@@ -54,7 +54,7 @@ from pinnsiren.status import Status
 
 if TYPE_CHECKING:
     from pinnsiren.compiler.plan import Plan
-    from pinnsiren.networks import MLP, FourierFeatureMLP, ModuleNetwork, Siren
+    from pinnsiren.networks import MLP, FourierFeatureMLP, ModuleNetwork, RBFNetwork, Siren
     from pinnsiren.solution import Solution
     from pinnsiren.solving import plan, solve
     from pinnsiren.storage import load
@@ -74,6 +74,7 @@ _LOADED_ON_USE = {
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
     "Plan": "pinnsiren.compiler.plan",
+    "RBFNetwork": "pinnsiren.networks",
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
     "Stages": "pinnsiren.training.stages",
@@ -97,7 +98,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning",
+    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
     "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
     "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
     "solve", "unknown", "unknown_field",

@@ -15,6 +15,7 @@ from pinnsiren.networks import (
     FourierFeatureMLP,
     LayeredModule,
     ModuleNetwork,
+    RBFNetwork,
     Siren,
     features,
     last_layer_columns,
@@ -29,6 +30,8 @@ NETWORKS = {
     "siren": Siren(width=6, depth=3, omega_0=(3.0, 5.0)),
     "mlp": MLP(width=6, depth=2, activation="softplus"),
     "fourier": FourierFeatureMLP(width=6, depth=1, n_features=4, scale=2.0),
+    "rbf": RBFNetwork(n_centres=5, width=4, depth=1),
+    "bumps alone": RBFNetwork(n_centres=5),
 }
 
 

@@ -14,6 +14,7 @@ from pinnsiren.networks import (
     AbstractNetwork,
     FourierFeatureMLP,
     ModuleNetwork,
+    RBFNetwork,
     Siren,
     SirenModule,
 )
@@ -22,6 +23,8 @@ NETWORKS: list[AbstractNetwork] = [
     Siren(width=8),
     MLP(width=8),
     FourierFeatureMLP(width=8, n_features=5),
+    RBFNetwork(n_centres=9, width=8, depth=1),
+    RBFNetwork(n_centres=9),
     ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))),
 ]
 LAYOUT = StreamLayout(2, (0, 1), 1)
@@ -167,8 +170,11 @@ def test_records_are_frozen_and_describe_themselves(network: AbstractNetwork) ->
         (lambda: MLP(width=-3), "MLP was given `width=-3`"),
         (lambda: FourierFeatureMLP(n_features=0), "`n_features=0`"),
         (lambda: FourierFeatureMLP(scale=-2.0), "`scale=-2.0`"),
-        (lambda: NETWORKS[3].build(3, 3), "`Sequential` failed on 3 points with 3 inputs"),
-        (lambda: NETWORKS[3].build(2, 1), r"`Sequential` returned shape `\(3, 3\)`.*\(N, 2\) to \(N, 1\)"),
+        (lambda: RBFNetwork(n_centres=0), "`n_centres=0`"),
+        (lambda: RBFNetwork(deviation=-0.1), "`deviation=-0.1`"),
+        (lambda: RBFNetwork(depth=-1), "`depth=-1`"),
+        (lambda: NETWORKS[-1].build(3, 3), "`Sequential` failed on 3 points with 3 inputs"),
+        (lambda: NETWORKS[-1].build(2, 1), r"`Sequential` returned shape `\(3, 3\)`.*\(N, 2\) to \(N, 1\)"),
     ],
 )
 def test_wrong_settings_fail_at_construction(build, message: str) -> None:

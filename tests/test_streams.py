@@ -15,6 +15,7 @@ from pinnsiren.networks import (
     AbstractNetworkModule,
     FourierFeatureMLP,
     ModuleNetwork,
+    RBFNetwork,
     Siren,
     SirenModule,
     nested_streams,
@@ -117,6 +118,13 @@ def test_fourier_features_agree_with_nested_autograd() -> None:
     _assert_box_streams_are_nested(module, StreamLayout(2, (0, 1), 2))
 
 
+@pytest.mark.parametrize("depth", [0, 2])
+def test_bumps_agree_with_nested_autograd(depth: int) -> None:
+    module = RBFNetwork(n_centres=6, deviation=0.8, width=7, depth=depth).build(2, N_OUT, seed=1)
+    for layout in (StreamLayout(2, (0, 1), 2), StreamLayout(2, (1,), 1), StreamLayout(2, (0,), 0), StreamLayout(2, (), 0)):
+        _assert_box_streams_are_nested(module, layout)
+
+
 def test_user_module_agrees_with_nested_autograd() -> None:
     torch.manual_seed(0)
     user = torch.nn.Sequential(torch.nn.Linear(2, 9), torch.nn.Tanh(), torch.nn.Linear(9, N_OUT))
@@ -139,12 +147,13 @@ def _log_polar(x: Tensor) -> Tensor:
     return torch.stack((0.5 * radius_squared.log(), angle.cos(), angle.sin()), dim=1)
 
 
-@pytest.mark.parametrize("kind", ["siren", "fourier", "module"])
+@pytest.mark.parametrize("kind", ["siren", "fourier", "rbf", "module"])
 def test_streams_follow_a_curved_chart_with_more_inputs_than_coordinates(kind: str) -> None:
     layout = StreamLayout(2, (0, 1), 2)
     networks = {
         "siren": Siren(width=13, depth=2, omega_0=(2.0, 3.0, 4.0)),
         "fourier": FourierFeatureMLP(width=9, depth=1, n_features=5, scale=2.0),
+        "rbf": RBFNetwork(n_centres=5, deviation=1.5, width=4, depth=1),
         "module": ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(3, 9), torch.nn.GELU(), torch.nn.Linear(9, N_OUT))),
     }
     module = networks[kind].build(3, N_OUT, seed=1)

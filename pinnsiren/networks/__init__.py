@@ -12,6 +12,7 @@ from .jacobian import features, last_layer_columns, residual_jacobian
 from .layered import AffineLayer, LayeredModule, LayerFactors
 from .mlp import MLP
 from .nested import ModuleNetwork, WrappedModule, nested_input_streams, nested_streams
+from .rbf import RBFModule, RBFNetwork
 from .siren import Siren, SirenModule
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "LayerFactors",
     "LayeredModule",
     "ModuleNetwork",
+    "RBFModule",
+    "RBFNetwork",
     "Siren",
     "SirenModule",
     "WrappedModule",

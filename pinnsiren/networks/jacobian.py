@@ -48,7 +48,8 @@ def residual_jacobian(
         CompileError: seeds of the wrong shape.
     """
     _check_seeds(module, inputs, layout, seeds)
-    if not isinstance(module, LayeredModule):
+    if not isinstance(module, LayeredModule) or module.n_parameters > sum(p.numel() for p in module.layers.parameters()):
+        # A trained embedding has parameters outside the affine layers.
         return _mapped_jacobian(module, inputs, contraction, layout, seeds)
     factors = module.layer_factors(inputs, contraction, layout, seeds)
     n_residuals, _, n_points, _ = seeds.shape
