@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pinnsiren.solving import versions
@@ -89,6 +90,8 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 def finite(value: Any) -> Any:
     """Return plain JSON: complex numbers as pairs, numbers that are not finite as None."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, Mapping):
         return {str(key): finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
