@@ -383,8 +383,16 @@ def _march(reading: _Reading, grid: Grid, lines: _Lines, instants: Array, shot: 
 
         settings = {"method": "Radau", "jac": -lines.stiffness.tocsc()}
     size = max(float(np.max(np.abs(state), initial=0.0)), 1e-12)
+    # Once a solution is smooth, steps grow; none may leap over what the source does between two instants.
     collected = solve_ivp(
-        rate, (float(instants[0]), float(instants[-1])), state, t_eval=instants, rtol=_TIME_TOLERANCE, atol=_TIME_TOLERANCE * size, **settings
+        rate,
+        (float(instants[0]), float(instants[-1])),
+        state,
+        t_eval=instants,
+        max_step=float(np.max(np.diff(instants))),
+        rtol=_TIME_TOLERANCE,
+        atol=_TIME_TOLERANCE * size,
+        **settings,
     )
     if not collected.success or not np.all(np.isfinite(collected.y)):
         raise ReferenceSolverError(f"the time integration of `{reading.problem.name}` failed: {collected.message}")

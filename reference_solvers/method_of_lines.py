@@ -116,12 +116,13 @@ class MethodOfLinesSolver(AbstractReferenceSolver):
                 ladder.restarted()
                 continue
             estimate = ladder.add(cells, fields) + _GLOBAL_OVER_LOCAL * rtol
-            estimate = with_unseen(estimate, problem, dict(zip(problem.domain.coordinates, fields[0].axes, strict=True)))
             stride = self._stride(systems[0], estimate, len(ladder))
             if stride is None:
                 break
             aim = _TIME_SHARE * estimate / stride**order if np.isfinite(estimate) else rtol
             rtol, cells = max(min(_RTOL_RATIO * rtol, aim), _LAST_RTOL), cells * stride
+        # The instants are the steps of the integrator: no finer grid in space would see what they leap over.
+        estimate = with_unseen(estimate, problem, dict(zip(problem.domain.coordinates, fields[0].axes, strict=True)))
         return GridSolution(
             problem=problem.name,
             coordinates=tuple(problem.domain.coordinates),

@@ -31,6 +31,7 @@ Axes = Mapping[Any, NDArray[np.float64]]
 _UNLIKE = 0.4
 _EVALUATIONS = 2_000_000
 _FEWEST, _MOST = 3, 64
+_LINES = 12
 
 
 def unseen_share(problem: Problem, axes: Axes) -> float:
@@ -119,37 +120,52 @@ def _missed(expression: Any, axes: Axes) -> float:
     except ReferenceSolverError:
         return 0.0
     nodes = list(used.values())
-    n_cells = np.prod([float(len(axis) - 1) for axis in nodes])
-    count = int(np.clip((_EVALUATIONS / n_cells) ** (1 / len(nodes)), _FEWEST, _MOST))
-    inside = [(axis[:-1, None] + np.diff(axis)[:, None] * (np.arange(count) + 0.5) / count).ravel() for axis in nodes]
+    jumps = may_jump(expression)
+    every = tuple(range(len(nodes)))
+    # All cells with few points each, then the cells of one coordinate with many, on some lines: pulses are often narrow in one coordinate alone.
+    worst = _missed_in_cells(evaluate, nodes, every, jumps)
+    for axis in every if len(nodes) > 1 else ():
+        lines = [points if i == axis else points[:: max(1, len(points) // _LINES)] for i, points in enumerate(nodes)]
+        worst = max(worst, _missed_in_cells(evaluate, lines, (axis,), jumps))
+    return worst
+
+
+def _missed_in_cells(evaluate: Any, nodes: list[Array], scanned: tuple[int, ...], jumps: bool) -> float:
+    """The share that lies between the nodes of the scanned axes, at the given positions of the others."""
+    sizes = [float(len(axis) - 1 if i in scanned else len(axis)) for i, axis in enumerate(nodes)]
+    count = int(np.clip((_EVALUATIONS / np.prod(sizes)) ** (1 / len(scanned)), _FEWEST, _MOST))
+    inside = list(nodes)
+    for i in scanned:
+        inside[i] = (nodes[i][:-1, None] + np.diff(nodes[i])[:, None] * (np.arange(count) + 0.5) / count).ravel()
     dense, nodal = _values(evaluate, inside), _values(evaluate, nodes)
     drawn = nodal
-    for number, axis in enumerate(nodes):
-        drawn = np.apply_along_axis(partial(np.interp, inside[number], axis), number, drawn)
+    for i in scanned:
+        drawn = np.apply_along_axis(partial(np.interp, inside[i], nodes[i]), i, drawn)
     # Solvers average jumps over cells, so there the mean counts; of what is smooth the points should see every peak.
-    power = 1 if may_jump(expression) else 2
-    means, drawn_means = _cells(np.abs(dense), count, np.mean), _cells(np.abs(drawn), count, np.mean)
-    between = _cells(np.abs(dense - drawn), count, np.mean if power == 1 else np.max)
+    power = 1 if jumps else 2
+
+    def cells(values: Array, reduce: Callable[..., Array]) -> Array:
+        for i in scanned:
+            shape = values.shape
+            values = reduce(values.reshape(*shape[:i], shape[i] // count, count, *shape[i + 1 :]), axis=i + 1)
+        return values
+
     highest, lowest = nodal, nodal
-    for number in range(len(nodes)):
-        last = nodal.shape[number] - 1
-        highest = np.maximum(np.take(highest, range(last), number), np.take(highest, range(1, last + 1), number))
-        lowest = np.minimum(np.take(lowest, range(last), number), np.take(lowest, range(1, last + 1), number))
-    around = maximum_filter(np.maximum(means, drawn_means), size=3) + maximum_filter(highest, size=3) - minimum_filter(lowest, size=3)
+    for i in scanned:
+        last = nodal.shape[i] - 1
+        highest = np.maximum(np.take(highest, range(last), i), np.take(highest, range(1, last + 1), i))
+        lowest = np.minimum(np.take(lowest, range(last), i), np.take(lowest, range(1, last + 1), i))
+    beside = tuple(3 if i in scanned else 1 for i in range(len(nodes)))
+    means = np.maximum(cells(np.abs(dense), np.mean), cells(np.abs(drawn), np.mean))
+    around = maximum_filter(means, size=beside) + maximum_filter(highest, size=beside) - minimum_filter(lowest, size=beside)
     widths = np.ones(())
-    for axis in nodes:
-        widths = np.multiply.outer(widths, np.diff(axis))
-    missed = np.where(between > _UNLIKE * around, _cells(np.abs(dense - drawn) ** power, count, np.mean), 0.0)
-    total = float(np.sum(_cells(np.abs(dense) ** power, count, np.mean) * widths))
+    for i, axis in enumerate(nodes):
+        widths = np.multiply.outer(widths, np.diff(axis) if i in scanned else np.ones(len(axis)))
+    apart = np.abs(dense - drawn)
+    between = cells(apart, np.mean if jumps else np.max)
+    missed = np.where(between > _UNLIKE * around, cells(apart**power, np.mean), 0.0)
+    total = float(np.sum(cells(np.abs(dense) ** power, np.mean) * widths))
     return min(1.0, (float(np.sum(missed * widths)) / total) ** (1 / power)) if total > 0 else 0.0
-
-
-def _cells(values: Array, count: int, reduce: Callable[..., Array]) -> Array:
-    """Reduce the points inside each cell to one number."""
-    for axis in range(values.ndim):
-        shape = values.shape
-        values = reduce(values.reshape(*shape[:axis], shape[axis] // count, count, *shape[axis + 1 :]), axis=axis + 1)
-    return values
 
 
 def _values(evaluate: Any, axes: list[Array]) -> Array:

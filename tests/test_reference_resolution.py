@@ -84,3 +84,33 @@ def test_the_whole_laplacian_of_a_declaration_hides_nothing():
         conditions=[Dirichlet(u, 0)],
     )
     assert unseen_share(problem, GRID) > 0.2
+
+
+def test_a_pulse_in_time_is_found_between_the_instants_of_a_large_grid():
+    # 750 x 320 points leave few evaluations per cell; the pulse is a hundredth of an instant's step wide.
+    pulse = sp.sin(sp.pi * x) * (1 + 1000 * sp.exp(-((t - sp.Float(0.5137)) ** 2) / sp.Float(3e-5) ** 2))
+    problem = Problem(
+        name="pulse",
+        fields=[w],
+        domain=SpaceTime(Interval({x: (0, 1)}), {t: (0, 1)}),
+        equations=[w.diff(t) - w.diff(x, 2) - pulse],
+        conditions=[Dirichlet(w, 0), InitialCondition(w, 0)],
+    )
+    assert unseen_share(problem, {x: np.linspace(0, 1, 751), t: np.linspace(0, 1, 321)}) > 0.5
+
+
+def test_a_source_that_acts_for_a_moment_is_not_leapt_over():
+    amplitude = 1 + 3 * sp.exp(-((t - sp.Float(0.5137)) ** 2) / 2 / sp.Float(0.02) ** 2)
+    exact = sp.sin(sp.pi * x) * amplitude
+    problem = Problem(
+        name="moment",
+        fields=[w],
+        domain=SpaceTime(Interval({x: (0, 1)}), {t: (0, 1)}),
+        equations=[sp.Eq(w.diff(t) - w.diff(x, 2) / 10, sp.diff(exact, t) - sp.diff(exact, x, 2) / 10)],
+        conditions=[Dirichlet(w, 0), InitialCondition(w, exact.subs(t, 0))],
+    )
+    solution = find(problem).solve(problem)
+    grid = np.meshgrid(*solution.axes.values(), indexing="ij")
+    truth = sp.lambdify((x, t), exact, "numpy")(*grid)
+    error = np.linalg.norm(solution.values["w"] - truth) / np.linalg.norm(truth)
+    assert error < 3 * solution.error_estimate < 1e-3
