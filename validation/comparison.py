@@ -25,6 +25,7 @@ DEFAULT_TOLERANCE = 1e-3
 CHOICES = ("auto", "exact", "reference")
 # An estimate is honest when the true error is at most this many times larger.
 HONESTY_FACTOR = 10.0
+WORTHLESS = 0.3  # a reference whose own relative error is larger decides nothing against a solution
 
 
 def validate(solution: Solution, against: Any = "auto", tolerance: float | None = None) -> Report:
@@ -90,7 +91,8 @@ def decide(judge: Comparison | None, tolerance: float) -> tuple[str, str]:
     allowance = f", known to {own:.1e}" if own else ""
     if error + own <= tolerance:
         return "pass", f"relative L2 error {error:.1e} against the {judge.label}{allowance}; tolerance {tolerance:.1e}"
-    if error - own > tolerance:
+    # Errors are relative to the reference: one that is off by a good part of itself bounds nothing.
+    if error - own > tolerance and own < WORTHLESS:
         return "fail", f"relative L2 error {error:.1e} against the {judge.label}{allowance} is above the tolerance {tolerance:.1e}"
     return "undecidable", (
         f"relative L2 error {error:.1e} against the {judge.label}, which is itself known to {own:.1e} only: too coarse to decide on a tolerance "
