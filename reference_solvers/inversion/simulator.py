@@ -1,0 +1,180 @@
+"""Predicted measurements, misfit and its exact gradient, for one acquisition on one grid.
+
+    phi(m) = mean over frequencies of |P u(m) - d|^2 / (noise |d|)^2,       A(m) u = f
+
+    d phi / dm = - 2 w^2 / (noise |d|)^2 Re( M'[w_s, u_s] ),    A' w_s = P' conj(P u_s - d_s)      (adjoint of the discrete operator)
+
+phi is one where the residual is the declared noise.
+
+Input: `Acquisition`, `Modelling`. Output: `Misfit`. Unknown source amplitudes are eliminated: the best complex factor per source and frequency
+enters the residual, and by its optimality not the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import ArrayLike, NDArray
+
+from pinnsiren.errors import ReferenceSolverError
+
+from ..frequency_domain import Discretisation, Grid, HelmholtzOperator, Illumination, Shots, receiver_matrix
+from .acquisition import Acquisition
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modelling:
+    """How the wave equation is solved inside an inversion.
+
+    Attributes:
+        grid: nodes on which the squared slowness is sought.
+        scheme: of the operator; `nine_point` is as accurate as the others where media jump, and the cheapest.
+        background: squared slowness m0 of the scattered form; None for the total form (point sources in a variable medium).
+        layer_wavelengths: thickness of the absorbing layers.
+    """
+
+    grid: Grid
+    scheme: str = "nine_point"
+    background: float | None = None
+    layer_wavelengths: float = 0.75
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Misfit of a model.
+
+    Attributes:
+        value: phi, mean square of the relative misfits over their noise: one at the noise floor.
+        relative: |P u - d| / |d| per frequency asked for.
+        gradient: d phi / dm, (n_x, n_y).
+        amplitudes: factor per frequency asked for and source, one unless estimated.
+    """
+
+    value: float
+    relative: Array
+    gradient: Array
+    amplitudes: Array
+
+
+class _Frequency:
+    """All of one frequency that does not depend on the model."""
+
+    def __init__(self, acquisition: Acquisition, modelling: Modelling, start: Array, number: int) -> None:
+        self.discretisation = Discretisation(
+            modelling.grid,
+            float(acquisition.angular_frequencies[number]),
+            start,
+            scheme=modelling.scheme,
+            layer_wavelengths=modelling.layer_wavelengths,
+        )
+        shots = Shots.at(acquisition.sources, acquisition.amplitudes[number], acquisition.variance)
+        self.illumination = Illumination(self.discretisation, shots, modelling.background)
+        self.sampler: sparse.csr_matrix = receiver_matrix(self.discretisation, acquisition.receivers)
+        self.incident = self.illumination.incident_at(acquisition.receivers)
+
+
+class Simulator:
+    """The map from models to measurements.
+
+    Args:
+        acquisition: what was measured.
+        modelling: how the wave equation is solved.
+        start: squared slowness (n_x, n_y) for which layers are laid out.
+        estimate_amplitudes: whether one complex factor per source and frequency is fitted.
+
+    Attributes:
+        wave_solves: right-hand sides solved so far, adjoint ones included.
+        factorisations: operators factorised so far.
+
+    Raises:
+        ReferenceSolverError: receivers or sources outside the grid, a bad model, too few points per wavelength.
+    """
+
+    def __init__(self, acquisition: Acquisition, modelling: Modelling, start: ArrayLike, *, estimate_amplitudes: bool = False) -> None:
+        self.acquisition, self.modelling = acquisition, modelling
+        self.start = modelling.grid.checked_model(start)
+        self._estimates = estimate_amplitudes
+        self.wave_solves = 0
+        self.factorisations = 0
+        modelling.grid.check_points(acquisition.receivers, "receivers")
+        modelling.grid.check_points(acquisition.sources, "sources")
+
+    @cached_property
+    def _prepared(self) -> dict[int, _Frequency]:
+        return {}
+
+    def frequency(self, number: int) -> _Frequency:
+        """What belongs to one frequency, prepared at first use."""
+        if number not in self._prepared:
+            self._prepared[number] = _Frequency(self.acquisition, self.modelling, self.start, number)
+        return self._prepared[number]
+
+    def operator(self, number: int, model: Array) -> HelmholtzOperator:
+        """The factorised operator of one frequency."""
+        self.factorisations += 1
+        return self.frequency(number).discretisation.operator(model)
+
+    def predicted(self, model: ArrayLike, frequencies: tuple[int, ...] | None = None) -> Array:
+        """Measurements (n_frequencies, n_sources, n_receivers) of a model, without fitted amplitudes."""
+        checked = self.modelling.grid.checked_model(model)
+        chosen = range(len(self.acquisition.angular_frequencies)) if frequencies is None else frequencies
+        return np.stack([self._fields(number, checked)[2].T for number in chosen])
+
+    def misfit(self, model: Array, frequencies: tuple[int, ...]) -> Misfit:
+        """Misfit and gradient of a model at some frequencies."""
+        gradient = np.zeros(self.modelling.grid.shape)
+        relative, amplitudes = [], []
+        for number in frequencies:
+            operator, total, predicted = self._fields(number, model)
+            residual, factors = self._residual(number, predicted)
+            scale = self.acquisition.scale(number)
+            relative.append(float(np.linalg.norm(residual)) / scale)
+            amplitudes.append(factors)
+            setting = self.frequency(number)
+            adjoint = self._counted(operator, setting.sampler.T @ (np.conj(residual) * factors))
+            floor = self.acquisition.noise[number] * scale
+            weight = -2 * setting.discretisation.angular_frequency**2 / (floor**2 * len(frequencies))
+            gradient += weight * np.real(setting.discretisation.mass_gradient(adjoint, total))
+        ratios = np.array(relative)
+        in_noise = ratios / self.acquisition.noise[list(frequencies)]
+        return Misfit(float(np.mean(in_noise**2)), ratios, gradient, np.stack(amplitudes))
+
+    def illumination(self, model: Array, frequencies: tuple[int, ...]) -> Array:
+        """Sum over shots of |w^2 u|^2 / |d|^2, (n_x, n_y): how strongly each node is lit."""
+        lit = np.zeros(self.modelling.grid.shape)
+        for number in frequencies:
+            _, total, _ = self._fields(number, model)
+            d = self.frequency(number).discretisation
+            power = np.sum(np.abs(d.angular_frequency**2 * total) ** 2, axis=1)
+            lit += power[d.inside].reshape(lit.shape) / self.acquisition.scale(number) ** 2
+        return lit
+
+    def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
+        """Operator, total fields (size, n_sources), predictions (n_receivers, n_sources)."""
+        setting = self.frequency(number)
+        operator = self.operator(number, model)
+        computed = self._counted(operator, setting.illumination.right_hand_sides(operator.model))
+        return operator, setting.illumination.total(computed), setting.sampler @ computed + setting.incident
+
+    def _counted(self, operator: HelmholtzOperator, right: Array) -> Array:
+        self.wave_solves += right.shape[1]
+        return operator.solve(right)
+
+    def _residual(self, number: int, predicted: Array) -> tuple[Array, Array]:
+        """Residual (n_receivers, n_sources), zero where nothing was measured, and the factor per source."""
+        data = self.acquisition.measurements[number].T
+        mask = self.acquisition.observed
+        seen = np.ones(data.shape) if mask is None else mask.T.astype(float)
+        factors = np.ones(data.shape[1], dtype=complex)
+        if self._estimates:
+            power = np.sum(seen * np.abs(predicted) ** 2, axis=0)
+            if np.any(power == 0):
+                raise ReferenceSolverError(f"source {int(np.argmin(power))} is seen by no receiver: its amplitude cannot be estimated")
+            factors = np.sum(seen * np.conj(predicted) * np.where(seen > 0, data, 0), axis=0) / power
+        return seen * (factors * predicted - np.where(seen > 0, data, 0)), factors
