@@ -7,6 +7,7 @@ import sympy as sp
 import pinnsiren as ps
 from pinnsiren.compiler.apply_factored_eikonal import NAME, squared_slowness
 from pinnsiren.compiler.pipeline import compile_problem
+from pinnsiren.language.numeric import evaluate_on
 
 V0, G = 1.2, 0.8
 AT = (0.37, 0.21)
@@ -87,6 +88,16 @@ def test_rays_that_cross_are_no_success_with_a_small_error():
     lens = 1 - sp.Float(0.7) * sp.exp(-((x - sp.Float(0.5)) ** 2 + (z - sp.Float(0.5)) ** 2) / sp.Float(0.01))
     found = ps.solve(declared(LENGTH - 1 / lens**2, (0.1, 0.45)), seconds=3, progress=False)
     assert not found.status.success and found.estimated_error > 1e-3
+
+
+def test_a_narrow_lens_far_from_the_source_overflows_nowhere():
+    # Expanded, exp(-(x - a)^2 / (2 s^2)) would be a product of a number beyond the largest and one below the smallest.
+    lens = 1 + 2 * sp.exp(-((x - sp.Float(0.55)) ** 2 + (z - sp.Float(0.5)) ** 2) / (2 * sp.Float(0.01) ** 2))
+    square = squared_slowness(declared(LENGTH - lens**2, (0.01, 0.45)))
+    points = BOX.sample_interior(2000, seed=1)
+    assert np.array_equal(evaluate_on(square, (x, z), points), evaluate_on(lens**2, (x, z), points))
+    found = ps.solve(declared(LENGTH - lens**2, (0.01, 0.45)), seconds=2, progress=False)
+    assert np.isfinite(found.estimated_error)
 
 
 def test_the_rewrite_is_named_and_can_be_left_out():

@@ -45,7 +45,6 @@ def rewrites() -> Mapping[str, Any]:
     return {module.NAME: module for module in modules}
 
 
-
 @dataclass(frozen=True)
 class CompiledProblem:
     """Everything that a method needs to know of a problem."""

@@ -108,7 +108,7 @@ def _translate(error: BaseException) -> Status:
         text = "stopped from the keyboard; the model is that of the last finished step. Pass checkpoint=path to be able to resume"
         return Status("interrupted", text)
     if isinstance(error, NonFiniteError):
-        return Status("non_finite", f"{error}, or lower the learning rate; the model is that of the last good step")
+        return Status("non_finite", f"{error}, or, with a gradient method, lower its learning rate; the model is that of the last good step")
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in MEMORY_WORDS):
         text = f"memory is exhausted ({error}); lower the number of features or points, or the width of the network"
         return Status("out_of_memory", text)
