@@ -2,7 +2,7 @@
 
 Input: nothing; measured data and Marmousi2 lie beside the checkout in `../shared/data` and their cases are left out where it is absent. Output:
 `CHECKS`; `python -m benchmarks.reference_checks.inversion` writes acquisition, frequencies, regularisation and scores to
-`inversion_opponent.json` beside this file.
+`benchmarks/results/inversion_opponent.json`.
 
 Data never come from the operator that inverts: they are measured, or computed by another scheme on a grid twice as fine. The declared noise is
 the noise that was added and the numerical error of the inverting operator, estimated on the start.
@@ -34,7 +34,7 @@ from pinnsiren.reference_solvers.inversion import (
 from ..evidence_checks import Check, Quantity
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-OPPONENT = Path(__file__).with_name("inversion_opponent.json")
+OPPONENT = Path(__file__).resolve().parents[1] / "results" / "inversion_opponent.json"
 SQUARE = ((-0.5, 0.5), (-0.5, 0.5))
 WINDOW = 0.3
 PAPER_NOISE, NOISE = 0.0173, 0.02
