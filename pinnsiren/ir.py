@@ -182,6 +182,7 @@ class Chart:
         decay_range: rates are drawn from [0, decay_range].
         focus: ((low, high), ...) box where additional collocation points are drawn, or None.
         network_input: SymPy expression that a deep network takes as a further input, or None.
+        spectrum: record of `charts.spectra.AbstractSpectrum` that draws the frequencies, or None for a ball of them.
     """
 
     name: str
@@ -195,3 +196,4 @@ class Chart:
     decay_range: float = 0.0
     focus: tuple[tuple[float, float], ...] | None = None
     network_input: Any = None
+    spectrum: Any = None

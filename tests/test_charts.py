@@ -1,10 +1,23 @@
 """Charts and spectra: derivatives of features against SymPy, level sets of declared jumps, frequencies within their band."""
 
+import json
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 import sympy as sp
 
-from pinnsiren.charts import bandwidth_for_features, compile_jets, draw_frequencies, features_for_bandwidth, find_scales, level_sets
+from pinnsiren.charts import (
+    AbstractSpectrum,
+    bandwidth_for_features,
+    compile_jets,
+    draw_frequencies,
+    features_for_bandwidth,
+    find_scales,
+    level_sets,
+    spectrum_from_tree,
+    spectrum_to_tree,
+)
 from pinnsiren.charts.expansion import build_basis
 from pinnsiren.charts.spectra import Frequencies
 from pinnsiren.compiler.pipeline import compile_problem
@@ -25,6 +38,8 @@ from pinnsiren.language import (
 )
 from pinnsiren.language.heads import PositivePart
 from pinnsiren.language.numeric import evaluate_on, evaluator
+from pinnsiren.problems import load
+from pinnsiren.training.feature_model import draw_all
 
 ROUNDING = 1e-11  # relative to the largest value of the derivative: products of up to four frequencies
 LATTICE_SHARE = 0.15  # Landau's count against the lattice of a finite box: the boundary of the ball is a few per cent of it
@@ -273,3 +288,25 @@ def test_the_wavenumber_is_read_off_the_equation():
     compiled = compile_problem(problem)
     scales = compiled.scales
     np.testing.assert_allclose(scales.wavenumber / scales.unit, 5.0)
+
+
+@dataclass(frozen=True)
+class Comb(AbstractSpectrum):
+    """Whole multiples of a step along the first coordinate."""
+
+    step: float
+    directions: tuple[tuple[float, ...], ...]
+
+    def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
+        waves = self.step * np.arange(1, n_features // 2 + 1)[:, None] * np.array(self.directions)
+        return Frequencies(waves, np.zeros((len(waves), 0)), np.zeros(len(waves)))
+
+
+def test_a_chart_draws_from_its_own_spectrum_also_after_storage():
+    problem = load("poisson_box")
+    chart = replace(compile_problem(problem).charts[0], spectrum=Comb(0.5, ((1.0, 2.0),)))
+    compiled = compile_problem(problem, charts=(chart,))
+    drawn = draw_all(compiled, 40, 1.3, seed=2)[0]
+    np.testing.assert_allclose(drawn.waves, 0.5 * np.arange(1, 21)[:, None] * [[1.0, 2.0]])
+    assert spectrum_from_tree(json.loads(json.dumps(spectrum_to_tree(chart.spectrum)))) == chart.spectrum
+    assert spectrum_from_tree(spectrum_to_tree(None)) is None

@@ -12,7 +12,15 @@ from typing import Any
 from pinnsiren.charts.jets import FeatureJets, compile_jets
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.charts.scales import Scales, find_scales
-from pinnsiren.charts.spectra import Frequencies, bandwidth_for_features, draw_frequencies, features_for_bandwidth
+from pinnsiren.charts.spectra import (
+    AbstractSpectrum,
+    Frequencies,
+    bandwidth_for_features,
+    draw_frequencies,
+    features_for_bandwidth,
+    spectrum_from_tree,
+    spectrum_to_tree,
+)
 from pinnsiren.ir import Chart, ProblemIR, Rewritten
 
 FIRST = "scaled_box"  # the chart that the shares of all others refer to
@@ -32,6 +40,6 @@ def propose_charts(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple
 
 
 __all__ = [
-    "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets", "draw_frequencies", "features_for_bandwidth",
-    "find_scales", "level_sets", "propose_charts",
+    "AbstractSpectrum", "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets", "draw_frequencies",
+    "features_for_bandwidth", "find_scales", "level_sets", "propose_charts", "spectrum_from_tree", "spectrum_to_tree",
 ]

@@ -4,8 +4,10 @@ Input: number of features and bandwidth. Output: frequency vectors in units of t
 cosine, so vectors fill a half ball.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 from math import gamma, pi
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,3 +68,39 @@ def draw_frequencies(n_features: int, dimension: int, bandwidth: float, seed: in
     active = generator.random((n_pairs, n_decays)) < 0.6
     rates = np.where(active, decay_range * generator.random((n_pairs, n_decays)), 0.0)
     return Frequencies(waves, rates, 2 * pi * generator.random(n_pairs))
+
+
+@dataclass(frozen=True)
+class AbstractSpectrum(ABC):
+    """A frozen record that says which frequencies live on a chart, for charts whose frequencies do not fill a ball.
+
+    Attributes of subclasses are numbers, texts and tuples of them, since plans are stored.
+    """
+
+    @abstractmethod
+    def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
+        """Return about `n_features` features.
+
+        Args:
+            n_features: wanted, two per frequency vector.
+            bandwidth: that of a ball with as many features on a chart of these half lengths, in units of the local coordinates.
+            seed: of every random choice.
+        """
+
+
+def spectrum_to_tree(spectrum: AbstractSpectrum | None) -> dict[str, Any] | None:
+    """Return what storage has to keep of a spectrum: its class and its attributes."""
+    return None if spectrum is None else {"class": type(spectrum).__name__, **asdict(spectrum)}
+
+
+def spectrum_from_tree(tree: dict[str, Any] | None) -> AbstractSpectrum | None:
+    """Rebuild a spectrum; only subclasses of `AbstractSpectrum` in this package are known."""
+    if tree is None:
+        return None
+    known = {cls.__name__: cls for cls in AbstractSpectrum.__subclasses__()}
+    attributes = {name: _tuples(value) for name, value in tree.items() if name != "class"}
+    return known[str(tree["class"])](**attributes)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value

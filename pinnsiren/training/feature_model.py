@@ -40,6 +40,9 @@ def draw_all(compiled: CompiledProblem, n_features: int, redundancy: float, seed
         bandwidth = bandwidth_for_features(count / chart.share if chart.decays else count, chart.redundancy or redundancy, half_lengths)
         # Decaying features fill the same band more thinly: their envelopes make them differ where sines alone would not.
         bandwidth *= 0.8 if chart.decays else 1.0
+        if chart.spectrum is not None:
+            drawn.append(chart.spectrum.draw(count, bandwidth, seed + 101 * index))
+            continue
         drawn.append(draw_frequencies(count, len(chart.coordinates), bandwidth, seed + 101 * index, len(chart.decays), chart.decay_range))
     return drawn
 
