@@ -28,6 +28,7 @@ from .curved_reading import CurvedReading, read_curved
 from .cut_field import CutGridInterpolant
 from .cut_grid import ON_BOUNDARY, CutGrid, cut_grid
 from .incident import narrowest_source
+from .observed_order import where_grids_approach
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
 from .resolution import with_unseen
 from .shortley_weller import Discretisation, discretise, expression_at, owners
@@ -288,7 +289,8 @@ def _error_estimate(steps: list[float], values: list[Array], lowest: float, high
     observed = float(np.log(max(before, _TINY) / max(after, _TINY)) / np.log(steps[0] / steps[1]))
     order = float(np.clip(observed, lowest, highest))
     difference = max(after, before / ratio**order)
-    return max(_SAFETY * difference / max(size, _TINY) / (ratio**order - 1), _ROUNDING), observed
+    estimate = max(_SAFETY * difference / max(size, _TINY) / (ratio**order - 1), _ROUNDING)
+    return where_grids_approach(estimate, after / max(size, _TINY), observed), observed
 
 
 def _notes(reading: CurvedReading, grid: CutGrid, observed: float) -> list[str]:
