@@ -153,7 +153,8 @@ def test_the_last_good_grid_is_kept_where_multigrid_gives_up(monkeypatch):
     monkeypatch.setattr(linear_box, "multigrid_is_available", lambda: True)
     monkeypatch.setattr(linear_box, "ITERATIVE_ABOVE", {2: 6_000})
     walls = [Dirichlet(U, 0)]
-    declared = Problem(name="blown", fields=[U], domain=Box({X: (0, 1), Y: (0, 1)}), equations=[-laplacian(U) / 90 + (1 + Y) * U.diff(X)], conditions=walls)
+    operator, domain = -laplacian(U) / 90 + (1 + Y) * U.diff(X), Box({X: (0, 1), Y: (0, 1)})
+    declared = Problem(name="blown", fields=[U], domain=domain, equations=[operator], conditions=walls)
     problem = manufactured(declared, {U: (X - sp.exp(90 * (X - 1))) * sp.sin(sp.pi * Y)})
     solution = LinearBoxSolver(tolerance=1e-9).solve(problem)
     assert solution.n_unknowns <= 6_000
