@@ -36,7 +36,7 @@ from pinnsiren.language.symbols import declaration_of
 from .assembly import FaceRow
 from .box_reading import BoxReading, read_box
 from .coefficients import LinearForm
-from .evaluation import evaluator
+from .evaluation import check_finite, evaluator
 from .incident import narrowest_source
 from .observed_order import where_grids_approach
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
@@ -198,6 +198,8 @@ class FastPoissonSolver(AbstractReferenceSolver):
         notes = [f"cells: {', '.join(f'{s}: {len(a) - 1}' for s, a in zip(symbols, axes, strict=True))}", method]
         if reading.free_constant:
             notes.append(f"{reading.free_constant} conditions: the mean-free solution")
+        if not np.isfinite(estimate):
+            notes.append("the grids do not approach each other: the data are at, or very close to, a resonance of the closed box")
         return GridSolution(
             problem=reading.problem.name,
             coordinates=symbols,
@@ -335,6 +337,7 @@ def _load(system: _System, source: Any, shot: int, cells: tuple[int, ...], axes:
     coordinates = reading.form.coordinates
     points = list(np.meshgrid(*axes, indexing="ij"))
     right = np.array(evaluator(source, coordinates)(*points), dtype=complex if reading.is_complex else None)
+    check_finite(right, source, points, coordinates)
     if np.iscomplexobj(right) and not reading.is_complex:
         raise ReferenceSolverError(f"`{reading.problem.name}` has a complex source and a real field; declare it with complex=True")
     whole = np.zeros(right.shape, dtype=right.dtype)

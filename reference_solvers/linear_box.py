@@ -29,6 +29,7 @@ from pinnsiren.language.symbols import declaration_of
 
 from .assembly import Grid, boundary_rows, boundary_scale, node_values, operator_matrix
 from .box_reading import BoxReading, read_box
+from .evaluation import check_finite
 from .factorisation import Factorisation
 from .incident import Background, narrowest_source, split_narrow_sources
 from .layer import LAYER_POWER, Axis
@@ -227,6 +228,9 @@ def _solve_on(reading: BoxReading, grid: Grid, threshold: float) -> tuple[FieldO
     owner, rows = boundary_rows(conditions.rows, form.coordinates, grid)
     inside = owner.ravel() == -2
     matrix = sparse.csr_matrix(sparse.diags(inside.astype(float)) @ operator_matrix(form, grid) + rows)
+    if not np.all(np.isfinite(matrix.data)):
+        name = reading.problem.name
+        raise ReferenceSolverError(f"a coefficient of `{name}` is not finite at a point of the grid; expected finite values everywhere")
     right = _right_hand_sides(reading, grid, owner, backgrounds, sources)
     if np.iscomplexobj(right):
         matrix = matrix.astype(complex)
@@ -300,6 +304,7 @@ def _right_hand_sides(
         if background is not None:
             column = column + background.forcing(reaction, points)
         column[owner != -2] = 0
+        check_finite(column, source, np.meshgrid(*grid.data_axes(), indexing="ij"), form.coordinates)
         for number, face in enumerate(reading.conditions.rows):
             owned = owner == number
             at = [p[owned] for p in points]
