@@ -122,7 +122,8 @@ class LinearBoxSolver(AbstractReferenceSolver):
             coarser, solution, notes, size = solution, finer, made, grid.size
             if level:
                 assert coarser is not None
-                difference, ratio = relative_difference(coarser, solution, free=reading.free_constant is not None)
+                free = reading.free_constant is not None
+                difference, ratio = relative_difference(coarser, solution, free=free, kinks=reading.jumps)
                 differences.append(difference)
                 estimate = max(_ROUNDING, left, estimate_by_observed_order(differences, ratio, order, reading.jumps))
                 estimate = with_unseen(estimate, problem, dict(zip(reading.form.coordinates, solution.axes, strict=True)))

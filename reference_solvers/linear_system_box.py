@@ -127,7 +127,7 @@ class LinearSystemSolver(AbstractReferenceSolver):
         for level, grid in enumerate(self._ladder(system, order)):
             coarser, fields = fields, _solve_on(system, grid)
             if level:
-                pairs = [relative_difference(coarse, fine) for coarse, fine in zip(coarser, fields, strict=True)]
+                pairs = [relative_difference(coarse, fine, kinks=system.jumps) for coarse, fine in zip(coarser, fields, strict=True)]
                 differences.append(max(difference for difference, _ in pairs))
                 estimate = max(_ROUNDING, estimate_by_observed_order(differences, pairs[0][1], order, system.jumps))
                 estimate = with_unseen(estimate, problem, dict(zip(system.coordinates, fields[0].axes, strict=True)))
