@@ -2,8 +2,8 @@
 
     grad u = a grad f + (1 - a) grad g   in (-1, 1)^2,   f and g cosine series through the cells of two images, values from 0 to 1
 
-Camera and astronaut, 64 x 64 cells, a = 1/2. Targets are spectral derivatives. The mixed gradient is that of u = a f + (1 - a) g, and a constant stays
-open.
+Camera and astronaut, 64 x 64 cells, a = 1/2. Targets are spectral derivatives. The mixed gradient is that of u = a f + (1 - a) g; a constant
+stays open.
 
 Reference: Sitzmann et al. (2020), section 4.1 and figure 3 (gradient fusion).
 """

@@ -48,7 +48,7 @@ def on_cells(solution: Solution, image: Any = None, field: str | None = None) ->
     """Return a field and its image at the samples, each (n_1, n_2); a free constant of the field is replaced by that of the image."""
     problem = solution.problem
     names = [declaration_of(candidate).name for candidate in problem.fields]
-    name = names[0] if field is None and len(names) == 1 else field
+    name = str(names[0] if field is None and len(names) == 1 else field)
     if name not in names:
         raise ProblemError(f"psnr of `{problem.name}` was asked for the field {field!r}; expected one of {', '.join(names)}")
     target = (problem.exact or {}).get(problem.field_named(name)) if image is None else image

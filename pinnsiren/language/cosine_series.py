@@ -10,6 +10,7 @@ It is one smooth function, so that its derivatives at different places belong to
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,9 @@ class CosineSeries:
     """
 
     limits: tuple[tuple[float, float], ...]
-    coefficients: NDArray[np.floating] | NDArray[np.complexfloating]
+    coefficients: NDArray[Any]
 
-    def __call__(self, points: Array, nu: NDArray[np.int64]) -> NDArray[np.floating] | NDArray[np.complexfloating]:
+    def __call__(self, points: Array, nu: NDArray[np.int64]) -> NDArray[Any]:
         """Return values or partial derivatives.
 
         Args:
@@ -66,19 +67,53 @@ class CosineSeries:
         """
         flat = points.reshape(-1, points.shape[-1])
         shape = self.coefficients.shape
-        result = np.zeros(len(flat), dtype=self.coefficients.dtype)
-        chunk = max(1, CHUNK_ENTRIES // max(self.coefficients.size // shape[0], max(shape)))
-        for start in range(0, len(flat), chunk):
-            part = flat[start : start + chunk]
-            tables = [cosines(part[:, i], *self.limits[i], shape[i], int(nu[i])) for i in range(len(shape))]
-            total = np.tensordot(tables[0], self.coefficients, axes=1)
+        lines = _lines(points)
+        if lines is not None:
+            total = self.coefficients
+            for i, line in enumerate(lines):
+                total = np.tensordot(total, cosines(line, *self.limits[i], shape[i], int(nu[i])), axes=(0, 1))
+            return np.asarray(total)
+        return self._scattered(flat, nu).reshape(points.shape[:-1])
+
+    def _scattered(self, points: Array, nu: NDArray[np.int64]) -> NDArray[Any]:
+        """Return values at points (n, n_coordinates), coordinates that all points share first: points on a face are common."""
+        shape = self.coefficients.shape
+        order = sorted(range(len(shape)), key=lambda i: not _is_constant(points[:, i]))
+        coefficients = np.transpose(self.coefficients, order)
+        while len(order) > 1 and len(points) and _is_constant(points[:, order[0]]):
+            i = order.pop(0)
+            coefficients = np.tensordot(cosines(points[:1, i], *self.limits[i], shape[i], int(nu[i]))[0], coefficients, axes=1)
+        result = np.zeros(len(points), dtype=coefficients.dtype)
+        chunk = max(1, CHUNK_ENTRIES // max(coefficients.size // coefficients.shape[0], max(coefficients.shape)))
+        for start in range(0, len(points), chunk):
+            part = points[start : start + chunk]
+            tables = [cosines(part[:, i], *self.limits[i], shape[i], int(nu[i])) for i in order]
+            total = np.tensordot(tables[0], coefficients, axes=1)
             for table in tables[1:]:
                 total = np.einsum("pk,pk...->p...", table, total)
             result[start : start + chunk] = total
-        return result.reshape(points.shape[:-1])
+        return result
 
 
-def cosine_series(axes: tuple[Array, ...], values: NDArray[np.floating] | NDArray[np.complexfloating]) -> CosineSeries:
+def _is_constant(column: Array) -> bool:
+    return bool(len(column)) and bool(np.all(column == column[0]))
+
+
+def _lines(points: Array) -> list[Array] | None:
+    """Return the axes of points that form a grid, (n_1, ..., n_d, d) with coordinate i along axis i, else None."""
+    dimension = points.shape[-1]
+    if points.ndim != dimension + 1 or 0 in points.shape:
+        return None
+    lines = []
+    for i in range(dimension):
+        line = points[tuple(slice(None) if axis == i else slice(0, 1) for axis in range(dimension))][..., i]
+        if not np.all(points[..., i] == line):
+            return None
+        lines.append(line.ravel())
+    return lines
+
+
+def cosine_series(axes: tuple[Array, ...], values: NDArray[Any]) -> CosineSeries:
     """Return the series through values on evenly spaced axes."""
     transformed = dctn(values.real, type=2) + 1j * dctn(values.imag, type=2) if np.iscomplexobj(values) else dctn(values, type=2)
     for dimension, count in enumerate(values.shape):

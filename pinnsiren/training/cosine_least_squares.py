@@ -259,8 +259,8 @@ class CosineLeastSquaresRun(AbstractRun):
             return "tolerance_not_reached", f"{wanted}: raise CosineLeastSquares(maximum_functions=...)"
         if elapsed + self.predicted_seconds() > settings.seconds:
             return "out_of_time", (
-                f"{wanted}: the next size needs about {self.predicted_seconds():.0f} s of the {settings.seconds:g} s given, {elapsed:.0f} s are used. "
-                "Raise seconds, or loosen tolerance"
+                f"{wanted}: the next size needs about {self.predicted_seconds():.0f} s of the {settings.seconds:g} s given, {elapsed:.0f} s are "
+                "used. Raise seconds, or loosen tolerance"
             )
         return None
 
@@ -296,7 +296,8 @@ class CosineLeastSquaresRun(AbstractRun):
             "confirmed": self.confirmed,
             "ratios": np.array(self.ratios),
             "fits": {
-                str(i): {"model": fit.model.state(), "training": fit.training_residual, "fresh": fit.fresh_residual} for i, fit in enumerate(self.fits)
+                str(i): {"model": fit.model.state(), "training": fit.training_residual, "fresh": fit.fresh_residual}
+                for i, fit in enumerate(self.fits)
             },
         }
 
