@@ -140,7 +140,7 @@ def solve(
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),
-        rewrites=", ".join(used.skipped),
+        rewrites=", ".join((*used.skipped, *(f"with {name}" for name in used.included))),
         charts=used.compiled.charts,
         method=used.method,
         network=used.network,

@@ -10,7 +10,6 @@ import sympy as sp
 
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.compiler.coefficients import derivatives_of, multi_index
-from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import Jet, ProblemIR, Residual
 from pinnsiren.language.conditions import Dirichlet, InitialCondition, Observations
@@ -39,7 +38,6 @@ def lower_problem(problem: Problem, factors: tuple[tuple[Any, Any], ...] = ()) -
                 f"problem `{problem.name}` solves for the coefficient field `{candidate}`; no method of this version does. "
                 "Declare it as a known coefficient, or as a scalar with `unknown`"
             )
-    check_open_faces(problem)
     residuals = [
         Residual(f"equation {index}", "equation", lower_expression(equation, problem), Region("domain", domain=problem.domain))
         for index, equation in enumerate(problem.equations)
