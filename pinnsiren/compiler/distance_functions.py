@@ -52,5 +52,6 @@ def distance_of(space: Any, parts: tuple[str, ...]) -> Shapes | str:
         if not set(own) <= set(parts):
             return f"a part of {member} carries no value"
         function = inner_function(member)
+        assert function is not None, "only balls and boxes come here"
         found.append((function if index == 0 else -function, own))
     return found if found and {part for _, own in found for part in own} == set(parts) else "values lie on parts that belong to no shape"
