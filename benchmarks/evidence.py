@@ -21,6 +21,7 @@ import pinnsiren as ps
 from pinnsiren.language import declaration_of
 from pinnsiren.language.serialisation import declaration_digest
 from pinnsiren.validation.comparison import HONESTY_FACTOR, relative_l2
+from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.points import sample_points
 from pinnsiren.validation.references import Reference, exact_reference, grid_reference
 
@@ -116,13 +117,20 @@ def _nothing() -> Record:
 
 
 def measure_errors(problem: ps.Problem, solution: Any, reference: Reference) -> tuple[float, float | None]:
-    """Return the relative complex L2 error outside the cores of the declared sources, and inside them (None without cores), of the worst field."""
+    """Return the relative complex L2 error outside the cores of the declared sources, and inside them (None without cores), of the worst field.
+
+    A constant that the problem leaves open is removed from both sides.
+    """
     points = sample_points(problem.domain, declared_cores(problem))
+    free = free_constant_fields(problem)
     outside, inside = [], []
     for name in [declaration_of(candidate).name for candidate in problem.fields]:
         for errors, places in ((outside, points.outside), (inside, points.inside)):
             if len(places):
-                error = relative_l2(np.asarray(solution[name].at(places)), reference.fields[name](places))
+                found, true = np.asarray(solution[name].at(places)), reference.fields[name](places)
+                if name in free:
+                    found, true = (values - values.mean(axis=-1, keepdims=True) for values in (found, true))
+                error = relative_l2(found, true)
                 errors.append(error if math.isfinite(error) else math.inf)
     return max(outside), max(inside, default=None)
 

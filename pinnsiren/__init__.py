@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from pinnsiren.solution import Solution
     from pinnsiren.solving import plan, solve
     from pinnsiren.storage import load
+    from pinnsiren.training.cosine_least_squares import CosineLeastSquares
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.least_squares import LeastSquares
@@ -67,6 +68,7 @@ __version__ = "0.1.0"
 
 _LOADED_ON_USE = {
     "Adam": "pinnsiren.training.gradient_methods",
+    "CosineLeastSquares": "pinnsiren.training.cosine_least_squares",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "LBFGS": "pinnsiren.training.gradient_methods",
@@ -96,10 +98,10 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
-    "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
-    "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
-    "solve", "unknown", "unknown_field",
+    "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
+    "EvaluationWarning", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork",
+    "Neumann", "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning",
+    "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status",
+    "StorageError", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan",
+    "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

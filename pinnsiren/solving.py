@@ -22,6 +22,7 @@ from pinnsiren.solution import History, Solution
 from pinnsiren.storage import save_solution
 from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
+from pinnsiren.training.cosine_least_squares import CosineLeastSquares
 from pinnsiren.training.device import resolve_device, torch_version
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
@@ -35,7 +36,7 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), CosineLeastSquares(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:
@@ -139,7 +140,7 @@ def solve(
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),
-        rewrites=", ".join(used.skipped),
+        rewrites=", ".join((*used.skipped, *(f"with {name}" for name in used.included))),
         charts=used.compiled.charts,
         method=used.method,
         network=used.network,

@@ -43,6 +43,7 @@ def save_solution(solution: Solution, path: Any) -> None:
             "network": record_to_tree(plan.network),
             "reasons": [list(pair) for pair in plan.reasons],
             "skipped": list(plan.skipped),
+            "included": list(plan.included),
             "charts": charts,
         },
         "result": {
@@ -93,14 +94,15 @@ def _solution_from(content: dict[str, Any], problem: Problem | None) -> Solution
     charts = None
     if stored_plan["charts"] is not None:
         charts = tuple(_chart_from_tree(tree, ArrayShelf(dict(arrays))) for tree in stored_plan["charts"])
-    skipped = tuple(stored_plan["skipped"])
-    compiled = compile_problem(stored, skipped, charts)
+    skipped, included = tuple(stored_plan["skipped"]), tuple(stored_plan.get("included", ()))
+    compiled = compile_problem(stored, skipped, charts, included)
     plan = Plan(
         problem=stored,
         method=record_from_tree(stored_plan["method"]),
         network=record_from_tree(stored_plan["network"]),
         reasons=tuple((str(name), str(reason)) for name, reason in stored_plan["reasons"]),
         skipped=skipped,
+        included=included,
         charts=charts,
         compiled=compiled,
     )

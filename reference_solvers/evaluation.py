@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sympy.core.function import AppliedUndef
 
 from pinnsiren.errors import ReferenceSolverError
-from pinnsiren.language import GaussianSource, RickerWavelet
+from pinnsiren.language import GaussianSource, RickerWavelet, expand_operators
 from pinnsiren.language.symbols import declaration_of
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ def evaluator(expression: Any, coordinates: Sequence[Any]) -> Evaluator:
     Raises:
         ReferenceSolverError: the expression holds something that has no value, such as an unknown function.
     """
-    plain = sp.sympify(expression)
+    plain = expand_operators(sp.sympify(expression))
     plain = plain.replace(lambda node: isinstance(node, (GaussianSource, RickerWavelet)), lambda node: node.doit())
     tables: dict[Any, Evaluator] = {}
     for node in plain.atoms(sp.Derivative):

@@ -5,6 +5,7 @@
 | `apply_absorbing_layer` | `Problem` | `Rewritten` | layers become a larger box with complex coordinate stretching |
 | `apply_source_splitting` | `Rewritten` | `Rewritten` | the known field of a narrow source is split off |
 | `apply_factored_eikonal` | `Rewritten` | `Rewritten` | travel times lose the cone at their source |
+| `apply_hard_conditions` | `Rewritten` | `Rewritten` | on request: prescribed values hold by construction |
 | `lowering.lower_problem` | `Problem` | `ProblemIR` | residuals in jets, envelopes, interface residuals |
 | `structure.find_structure` | `ProblemIR` | `Structure` | linear, affine, bilinear or nonlinear, in which unknown |
 | `charts.find_scales` | `ProblemIR` | `Scales` | units, wavenumber, widths |
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.charts import Scales, find_scales, propose_charts
 from pinnsiren.compiler.lowering import lower_problem
+from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
 from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
 from pinnsiren.compiler.structure import Structure, find_structure
@@ -63,6 +65,11 @@ class CompiledProblem:
         """Whether any field is complex."""
         return any(self.ir.is_complex)
 
+    @property
+    def has_value_rows(self) -> bool:
+        """Whether values on the boundary or at the first instant are met by rows."""
+        return any(residual.kind in ("condition", "initial") for residual in self.ir.residuals)
+
     def known_part(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
         """Return what the rewrites split off a field, (n_points, n_shots)."""
         total: NDArray[Any] = np.zeros((len(points), self.ir.n_shots), dtype=complex if self.ir.is_complex[field_index] else float)
@@ -72,20 +79,33 @@ class CompiledProblem:
         return total
 
 
-def compile_problem(problem: Problem, skipped: Collection[str] = (), charts: tuple[Chart, ...] | None = None) -> CompiledProblem:
+def on_request(rewrite: Any) -> bool:
+    """Whether a rewrite is applied only when it is asked for."""
+    return bool(getattr(rewrite, "ON_REQUEST", False))
+
+
+def compile_problem(
+    problem: Problem, skipped: Collection[str] = (), charts: tuple[Chart, ...] | None = None, included: Collection[str] = ()
+) -> CompiledProblem:
     """Run all stages.
 
     Args:
         problem: the declaration.
         skipped: names of optional rewrites to leave out; an absorbing layer cannot be left out.
         charts: charts to use instead of the proposed ones.
+        included: names of rewrites that are applied on request only.
 
     Raises:
         CompileError: a declaration that no stage supports.
     """
     rewritten = Rewritten(original=problem, problem=problem)
     for name, rewrite in rewrites().items():
-        if name not in skipped:
+        if name not in skipped and not on_request(rewrite):
+            rewritten = rewrite.apply(rewritten)
+    # Conditions that are built in later leave faces without one.
+    check_open_faces(rewritten.problem)
+    for name, rewrite in rewrites().items():
+        if name in included and on_request(rewrite):
             rewritten = rewrite.apply(rewritten)
     ir = lower_problem(rewritten.problem, rewritten.factors)
     scales = find_scales(ir, rewritten)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, rewrites
+from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, on_request, rewrites
 from pinnsiren.errors import UnknownNameError
 from pinnsiren.ir import Chart
 from pinnsiren.language.problem import Problem
@@ -20,6 +20,7 @@ class Plan:
     Attributes:
         problem: the declaration.
         skipped: names of optional rewrites that are left out.
+        included: names of rewrites on request that are applied.
         charts: charts in use; None takes the proposed ones.
         method: record of the method.
         network: record of the network, for trained methods.
@@ -33,6 +34,7 @@ class Plan:
     reasons: tuple[tuple[str, str], ...]
     skipped: tuple[str, ...] = ()
     charts: tuple[Chart, ...] | None = None
+    included: tuple[str, ...] = ()
     compiled: CompiledProblem = dataclass_field(compare=False, repr=False, kw_only=True)
 
     def without(self, name: str) -> "Plan":
@@ -42,14 +44,29 @@ class Plan:
             UnknownNameError: nothing of that name can be left out; the message lists what can.
         """
         chart_names = {chart.name for chart in self.compiled.charts}
-        optional = [known for known, rewrite in rewrites().items() if rewrite.OPTIONAL]
+        if name in self.included:
+            return self._with_rewrites(self.skipped, tuple(known for known in self.included if known != name))
+        optional = [known for known, rewrite in rewrites().items() if rewrite.OPTIONAL and not on_request(rewrite)]
         if name in optional:
-            skipped = (*self.skipped, name)
-            return replace(self, skipped=skipped, compiled=compile_problem(self.problem, skipped, self.charts))
+            return self._with_rewrites((*self.skipped, name), self.included)
         if name in chart_names:
             return self.with_charts(tuple(chart for chart in self.compiled.charts if chart.name != name))
         known = ", ".join(f"\"{known}\"" for known in (*optional, *sorted(chart_names)))
         raise UnknownNameError(f"the plan was asked to leave out \"{name}\"; it can leave out {known}")
+
+    def including(self, name: str) -> "Plan":
+        """Return the plan with a rewrite that is applied on request only, such as `"hard conditions"`.
+
+        Raises:
+            UnknownNameError: no rewrite of that name waits for a request; the message lists those that do.
+        """
+        known = [known for known, rewrite in rewrites().items() if on_request(rewrite)]
+        if name not in known:
+            raise UnknownNameError(f"the plan was asked to include \"{name}\"; it can include " + ", ".join(f"\"{item}\"" for item in known))
+        return self._with_rewrites(self.skipped, tuple(dict.fromkeys((*self.included, name))))
+
+    def _with_rewrites(self, skipped: tuple[str, ...], included: tuple[str, ...]) -> "Plan":
+        return replace(self, skipped=skipped, included=included, compiled=compile_problem(self.problem, skipped, self.charts, included))
 
     def with_charts(self, charts: tuple[Chart, ...]) -> "Plan":
         """Return the plan with other charts."""
@@ -67,6 +84,8 @@ class Plan:
         for name in rewrites():
             if name in self.skipped:
                 lines.append(f"  rewrite     {name}: left out by hand")
+            elif on_request(rewrites()[name]) and name not in self.included and compiled.has_value_rows:
+                lines.append(f"  conditions  rows with automatic weights; plan.including(\"{name}\") builds them in where the data allow it")
         for label in compiled.ir.by_construction:
             lines.append(f"  exact       {label}: satisfied by construction")
         for residual in compiled.ir.residuals:

@@ -16,10 +16,12 @@ from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.domains import AbstractDomain, SpaceTime
 from pinnsiren.language.entries import scalar_entry
 from pinnsiren.language.locations import ON_BOUNDARY, space_of
+from pinnsiren.language.meeting_checks import check_meeting_values, warn_of_jumping_corners
 from pinnsiren.language.needed_conditions import check_conditions_present
 from pinnsiren.language.operators import NormalComponent, operator_coordinates
 from pinnsiren.language.overlap_checks import check_contradictions, check_layers, check_periodic, warn_of_cauchy_data
 from pinnsiren.language.sources import GaussianSource, SourceFamily
+from pinnsiren.language.speed_checks import check_speeds
 from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field, is_unknown
 from pinnsiren.language.value_checks import check_values
 
@@ -45,9 +47,12 @@ def check_problem(problem: Declaration) -> None:
     check_exact(problem)
     check_values(problem)
     check_contradictions(problem)
+    check_meeting_values(problem)
+    check_speeds(problem)
     check_conditions_present(problem)
     check_neumann_compatibility(problem)
     warn_of_cauchy_data(problem)
+    warn_of_jumping_corners(problem)
 
 
 def labelled_expressions(problem: Declaration) -> list[tuple[str, Any]]:

@@ -7,6 +7,7 @@ rebuilt unevaluated, argument by argument, so that the structure comes back exac
 
 import json
 import re
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -135,6 +136,8 @@ def _write_declaration(applied: Any, shelf: ArrayShelf) -> Tree:
         kind, record = "sampled", {"order": declaration.order, "outside": declaration.outside}
         record["axes"] = [shelf.put(f"{declaration.name}-axis", axis) for axis in declaration.axes]
         record["values"] = shelf.put(f"{declaration.name}-values", declaration.values)
+        if declaration.interpolation != "spline":
+            record["interpolation"] = declaration.interpolation
     else:
         raise StorageError(f"the declaration holds the function `{applied}`, which files cannot hold; make it with `field`, `unknown` or `sampled`")
     record["name"] = declaration.name
@@ -298,7 +301,8 @@ def _read_sampled(record: Tree, symbols: list[Any], shelf: ArrayShelf) -> Any:
     order = entry(record, "order")
     if type(order) is not int:
         refuse(order, "a spline order")
-    return sampled(text(record, "name"), axes, shelf.take(entry(record, "values")), order, text(record, "outside"))
+    interpolation = text(record, "interpolation") if isinstance(record, Mapping) and "interpolation" in record else "spline"
+    return sampled(text(record, "name"), axes, shelf.take(entry(record, "values")), order, text(record, "outside"), interpolation)
 
 
 DECLARED = {"field": _read_field, "unknown": _read_unknown, "unknown_field": _read_unknown_field, "sampled": _read_sampled}

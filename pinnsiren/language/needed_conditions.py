@@ -80,10 +80,13 @@ def _check_initial_conditions(problem: Declaration, candidate: Any, time_order: 
             )
         text = f"field `{name}` of problem `{problem.name}` has no initial value; the observations stand in for it"
         warnings.warn(text, ProblemWarning, stacklevel=5)
-    if time_order >= 2 and 1 not in given and not observed:
-        raise ProblemError(
-            f"field `{name}` of problem `{problem.name}` has no initial time derivative; add InitialCondition({name}.diff({time}), value)"
-        )
+    if time_order >= 2 and 1 not in given:
+        if not observed:
+            raise ProblemError(
+                f"field `{name}` of problem `{problem.name}` has no initial time derivative; add InitialCondition({name}.diff({time}), value)"
+            )
+        text = f"field `{name}` of problem `{problem.name}` has no initial time derivative; the observations stand in for it"
+        warnings.warn(text, ProblemWarning, stacklevel=5)
     beyond = sorted(number for number in given if number >= max(time_order, 1))
     if beyond:
         raise ProblemError(

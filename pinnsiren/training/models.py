@@ -7,6 +7,7 @@ import torch
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
+from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
@@ -22,9 +23,11 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
     kind = state["kind"]
     if kind == "features":
         return feature_model_from_state(compiled, state)
+    if kind == "cosines":
+        return cosine_model_from_state(state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")
         load_parameters(module, state["parameters"])
         return NetworkModel(problem, module, torch.as_tensor(np.asarray(state["unknowns"])))
-    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features and networks. Upgrade pinnsiren")
+    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features, cosines and networks. Upgrade pinnsiren")
