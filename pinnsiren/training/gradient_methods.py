@@ -14,6 +14,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_start import shift_parameters, solve_damped
@@ -232,7 +233,9 @@ class AdamRun(NetworkRun):
     method: Adam
 
     def __init__(self, method: Adam, compiled: CompiledProblem, settings: RunSettings) -> None:
-        super().__init__(method, compiled, settings, method.points, 1.0)
+        # More points than a chunk are never held together: they are drawn again, chunk by chunk, in every iteration.
+        super().__init__(method, compiled, settings, min(method.points, CHUNK_POINTS), 1.0)
+        self.n_points = method.points
         self.scalars = torch.nn.Parameter(self.unknowns.clone())
         trained = [*self.module.parameters(), *([self.scalars] if len(self.unknowns) else [])]
         self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate)
@@ -240,17 +243,29 @@ class AdamRun(NetworkRun):
     def advance(self) -> float:
         """Run some iterations on fresh points; return the loss."""
         seed = 1_000_003 * self.settings.seed + 97 * (self.steps + 1)
-        points = self.problem.prepare(self.n_points, seed)
-        loss = torch.zeros(())
+        points = self.problem.prepare(self.n_points, seed) if self.n_points <= CHUNK_POINTS else None
+        loss = 0.0
         for _ in range(self.method.iterations):
             self.optimizer.zero_grad()
-            loss = self.problem.loss(self.module, points, self.scalars)
-            loss.backward()  # type: ignore[no-untyped-call]
+            if points is None:
+                loss = self._accumulate(seed)
+            else:
+                whole = self.problem.loss(self.module, points, self.scalars)
+                whole.backward()  # type: ignore[no-untyped-call]
+                loss = float(whole.detach())
             self.optimizer.step()
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
         self.unknowns = self.scalars.detach().clone()
-        return float(loss.detach())
+        return loss
+
+    def _accumulate(self, seed: int) -> float:
+        """Write the gradient over all chunks; return the loss."""
+        scalars = [self.scalars] if len(self.scalars) else []
+        chunks = draw_chunks(self.problem, self.n_points, seed)
+        loss, gradient = accumulate_gradient(self.problem, self.module, chunks, self.scalars, scalars)
+        assign_gradient([*self.module.parameters(), *scalars], gradient)
+        return loss
 
     def adopt(self, other: NetworkRun) -> None:
         """Take over network and unknown scalars."""
