@@ -12,7 +12,9 @@ import torch
 
 from pinnsiren.networks.gram import NormalEquations
 from pinnsiren.training.network_problem import NetworkProblem, PreparedPoints, PreparedResidual
+from pinnsiren.training.parallel import Ranks
 
+ALONE = Ranks()
 CHUNK_POINTS = 8192
 """Points of an equation per chunk: weight gradients over S N >= 1e5 rows lose about sqrt(S N) eps in single precision, so sums of more are taken in
 float64; 8192 points of four streams stay below it."""
@@ -33,9 +35,9 @@ class Chunk:
     residuals: Sequence[PreparedResidual]
 
 
-def draw_chunks(problem: NetworkProblem, n_points: int, seed: int, chunk: int = CHUNK_POINTS) -> Iterator[Chunk]:
-    """Draw the points of every residual, one chunk after another."""
-    for index, start in enumerate(range(0, n_points, chunk)):
+def draw_chunks(problem: NetworkProblem, n_points: int, seed: int, chunk: int = CHUNK_POINTS, ranks: Ranks = ALONE) -> Iterator[Chunk]:
+    """Draw the points of every residual, one chunk after another; of many processes, the share of one."""
+    for index, start in ranks.share(enumerate(range(0, n_points, chunk))):
         count = min(chunk, n_points - start)
         yield Chunk(count / n_points, problem.prepare(count, seed + _SEED_STEP * index))
 
