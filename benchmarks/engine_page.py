@@ -14,7 +14,7 @@ import numpy as np
 
 CAPTIONS = {
     "ratios": "Time over that of the hand adjoint (median of paired rounds; bars: quartiles). Dashed: the same ratio counted in matrix products.",
-    "roofline": "Rate of the hidden products. Line: measured rate of a single product of the size of a chunk. "
+    "roofline": "Rate of the hidden products. Line: measured rate of one product of a hidden layer with all rows. "
     "The arithmetic per byte counts what is kept for the backward pass, written and read once.",
     "bytes": "Bytes per point kept for the backward pass.",
 }
