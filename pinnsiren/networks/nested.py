@@ -101,23 +101,33 @@ def nested_input_streams(function: Callable[[Tensor], Tensor], inputs: Tensor, c
         value = function(xi)
         columns = []
         for channel in range(value.shape[1]):
-            known: dict[tuple[int, ...], Tensor] = {(): value[:, channel]}
+            directions = _Directions(value[:, channel], xi, inputs)
             rows = [value[:, channel]]
             for k, products in enumerate(terms, start=1):
-                row = _along(known, (k,), inputs, xi)
+                row = directions.along((k,))
                 for term in products:
-                    row = row + _weighted(_along(known, term.factors, inputs, xi), term)
+                    row = row + _weighted(directions.along(term.factors), term)
                 rows.append(row)
             columns.append(torch.stack(rows))
         return torch.stack(columns, dim=-1)
 
 
-def _along(known: dict[tuple[int, ...], Tensor], factors: tuple[int, ...], inputs: Tensor, xi: Tensor) -> Tensor:
-    """The derivative of a function along the input streams of `factors`, held constant; `known` collects them."""
-    if factors not in known:
-        lower = _along(known, factors[1:], inputs, xi)
-        known[factors] = (_derivative(lower.sum(), xi) * inputs[factors[0]]).sum(-1)
-    return known[factors]
+class _Directions:
+    """Derivatives of one output along input streams, each held constant; gradients that several of them share are swept once."""
+
+    def __init__(self, value: Tensor, xi: Tensor, inputs: Tensor) -> None:
+        self._known: dict[tuple[int, ...], Tensor] = {(): value}
+        self._gradients: dict[tuple[int, ...], Tensor] = {}
+        self._xi, self._inputs = xi, inputs
+
+    def along(self, factors: tuple[int, ...]) -> Tensor:
+        """(N,), the derivative along the streams of `factors`."""
+        if factors not in self._known:
+            lower = factors[1:]
+            if lower not in self._gradients:
+                self._gradients[lower] = _derivative(self.along(lower).sum(), self._xi)
+            self._known[factors] = (self._gradients[lower] * self._inputs[factors[0]]).sum(-1)
+        return self._known[factors]
 
 
 def _weighted(values: Tensor, term: StreamTerm) -> Tensor:
