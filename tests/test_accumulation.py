@@ -11,14 +11,16 @@ import torch
 
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.errors import ProblemError
-from pinnsiren.language import Box, Dirichlet, Problem, coordinates, field, laplacian, unknown
+from pinnsiren.language import Box, Dirichlet, Problem, coordinates, div, field, grad, laplacian, unknown
 from pinnsiren.networks import Siren
 from pinnsiren.networks.gram import NormalEquations, dual_gram, jacobian_product, jacobian_transpose_product, point_blocks
 from pinnsiren.networks.jacobian import residual_jacobian
 from pinnsiren.training.accumulation import Chunk, accumulate_gradient, accumulate_normal_equations, draw_chunks, split_residual
 from pinnsiren.training.blocked_qr import BlockedQR, solve_by_blocks
+from pinnsiren.training.feature_model import build_bases, draw_all
 from pinnsiren.training.network_problem import NetworkProblem
-from pinnsiren.training.row_system import solve_least_squares
+from pinnsiren.training.row_blocks import row_blocks, solve_rows
+from pinnsiren.training.row_system import RowSystem, solve_least_squares
 
 ROUNDING = 1e-12
 GROWTH = 1.05  # of the peak memory, between ten times more points and as many
@@ -166,6 +168,28 @@ def test_least_squares_by_blocks_keep_the_digits_that_normal_equations_lose():
     solution, _ = solve_by_blocks((matrix[i : i + 50], (matrix @ truth)[i : i + 50]) for i in range(0, 400, 50))
     normal = torch.linalg.solve(matrix.T @ matrix, matrix.T @ matrix @ truth)
     assert float((solution - truth).abs().max()) < 1e-6 < float((normal - truth).abs().max())
+
+
+@pytest.mark.parametrize("complex_field", [False, True])
+def test_rows_of_a_problem_by_blocks_give_its_coefficients(complex_field):
+    u = field("u", x, y, complex=complex_field)
+    domain = Box({x: (0, 1), y: (0, 1)})
+    jump = sp.Piecewise((2, x < sp.Rational(1, 2)), (1, True))
+    declared = Problem(name="p", fields=[u], domain=domain, equations=[div(jump * grad(u)) + u - sp.cos(y)], conditions=[Dirichlet(u, 1 + x)])
+    compiled = compile_problem(declared)
+    bases = build_bases(compiled, tuple(draw_all(compiled, 60, 1.5, 3)))
+    system = RowSystem(compiled, bases, torch.device("cpu"), torch.complex128 if complex_field else torch.float64)
+    samples = system.samples(3 * sum(basis.n_features for basis in bases), 1)
+    whole = solve_rows(system, samples, None)
+    blocks = list(row_blocks(system, samples, None, 0, 37))
+    assert len(blocks) > 6
+    for joined, expected in zip(map(torch.cat, zip(*blocks, strict=True)), system.rows(samples, None), strict=True):
+        torch.testing.assert_close(joined, expected, rtol=0, atol=ROUNDING * float(expected.abs().max()))
+    matrix, right = system.rows(samples, None)
+    by_blocks = solve_rows(system, samples, None, whole_bytes=1)
+    # Redundant features leave the coefficients open; the residual is not.
+    a, b = (float(torch.linalg.vector_norm(matrix @ solution - right)) for solution in (whole, by_blocks))
+    assert b == pytest.approx(a, rel=1e-6)
 
 
 def test_fewer_rows_than_columns_and_redundant_columns_have_a_solution():
