@@ -18,6 +18,8 @@ from pinnsiren.networks.jacobian import residual_jacobian
 from pinnsiren.training.accumulation import Chunk, accumulate_gradient, accumulate_normal_equations, draw_chunks, split_residual
 from pinnsiren.training.blocked_qr import BlockedQR, solve_by_blocks
 from pinnsiren.training.feature_model import build_bases, draw_all
+from pinnsiren.training.gauss_newton import GaussNewton
+from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.row_blocks import row_blocks, solve_rows
 from pinnsiren.training.row_system import RowSystem, solve_least_squares
@@ -92,6 +94,20 @@ def test_single_precision_is_summed_in_double():
     assert gradient.dtype == torch.float64
     parts = [accumulate_gradient(problem, module, [chunk], unknowns)[1] for chunk in chunks]
     assert torch.equal(gradient, parts[0] + parts[1] + parts[2])
+
+
+def test_gauss_newton_steps_are_the_same_without_a_jacobian():
+    """A nonlinear problem, whose last layer is not eliminated: the two systems take the same steps until squaring costs digits."""
+    problem, _, _ = prepared()
+    histories = []
+    for limit in (1 << 30, 1):
+        method = GaussNewton(points=400, jacobian_bytes=limit)
+        settings = RunSettings(0, 1e-9, False, 60.0, "cpu", "float64", Siren(width=6, depth=2, omega_0=3.0))
+        run = method.start(problem.compiled, settings)
+        assert run.accumulates == (limit == 1)
+        histories.append([run.advance() for _ in range(4)])
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-5)
+    assert histories[0][-1] < 0.5 * histories[0][0]
 
 
 MEMORY = """
