@@ -30,6 +30,7 @@ from .derivative_step import machine, relative_difference, seconds_of, spread
 from .engine_page import write_page
 from .engine_ways import DEPTH, WIDTH, Case, Step, build, bytes_kept, compiled_step, forward_step, nested_step, streams_step
 
+GPU_SECONDS = 300  # after which no further row starts: with the longest, compiled, a run ends within eight minutes
 PRODUCTS = 3  # in a row: the first alone would find a cold cache
 RESULTS = Path(__file__).parent / "results"
 BARS = {"nested": {1: 1.5, 2: 2.8}, "compiled nested": {2: 2.3}, "biharmonic": 7.0, "share": 0.8, "bytes": 14_000, "memory growth": 1.05}
@@ -207,8 +208,10 @@ def measure_graph(n_points: int, rounds: int) -> dict[str, Any]:
     return {"n_points": n_points, "graph_steps_per_second": 1 / statistics.median(times), "eager_steps_per_second": 1 / statistics.median(eager)}
 
 
-def attempt(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A row, or why there is none."""
+def attempt(run: Callable[[], dict[str, Any]], deadline: float = float("inf")) -> dict[str, Any]:
+    """A row, or why there is none; nothing starts after the deadline."""
+    if time.perf_counter() > deadline:
+        return {"failed": "out of time"}
     try:
         return run()
     except Exception as error:  # one row that fails must not cost the others
@@ -235,20 +238,25 @@ def run_cpu(rounds: int, *, quick: bool) -> dict[str, Any]:
 
 def run_cuda(rounds: int, *, quick: bool) -> dict[str, Any]:
     """All rows of one GPU; every row by itself, so that one failure costs one row."""
+    end = time.perf_counter() + GPU_SECONDS
+    graphs = [attempt(lambda n=n: measure_graph(n, rounds), end) for n in (1024, 4096)]
+    gauss_newton = attempt(lambda: measure_gauss_newton(400 if quick else 4000, WIDTH, "cuda", rounds), end)
     sizes = (1024,) if quick else (4096, 65_536, 1024)
-    rows = [attempt(lambda n=n: measure(Case("laplacian", n, 2, device="cuda"), rounds, compile_nested=n == sizes[0])) for n in sizes]
-    rows.append(attempt(lambda: measure(Case("laplacian", sizes[0], 2, torch.float64, "cuda"), rounds)))
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    tf32 = attempt(lambda: measure(Case("laplacian", sizes[0], 2, device="cuda"), rounds))
-    torch.backends.cuda.matmul.allow_tf32 = before
+    rows = [attempt(lambda n=n: measure(Case("laplacian", n, 2, device="cuda"), rounds), end) for n in sizes]
+    rows.append(attempt(lambda: measure(Case("laplacian", sizes[0], 2, torch.float64, "cuda"), rounds), end))
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    tf32 = attempt(lambda: measure(Case("laplacian", sizes[0], 2, device="cuda"), rounds), end)
+    torch.backends.cuda.matmul.fp32_precision = before
     rows.append({**tf32, "dtype": "tf32"})
-    rows.append(attempt(lambda: measure(Case("biharmonic", 1024, 2, device="cuda"), rounds)))
+    rows.append(attempt(lambda: measure(Case("biharmonic", 1024, 2, device="cuda"), rounds), end))
+    # Last, since compiling takes longest.
+    rows.append(attempt(lambda: measure(Case("laplacian", sizes[0], 2, device="cuda"), rounds, compile_nested=True), end))
     return {
         "results": [row for row in rows if "operator" in row],
         "failed": [row["failed"] for row in rows if "failed" in row],
-        "graph": [attempt(lambda n=n: measure_graph(n, rounds)) for n in (1024, 4096)],
-        "gauss_newton": attempt(lambda: measure_gauss_newton(400 if quick else 4000, WIDTH, "cuda", rounds)),
+        "graph": graphs,
+        "gauss_newton": gauss_newton,
     }
 
 
@@ -275,6 +283,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, no compiled peer")
     parser.add_argument("--output", type=Path, default=None, help="folder for the record and the page")
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU here")
     run = run_cuda if arguments.device == "cuda" else run_cpu
     start = time.perf_counter()
     record: dict[str, Any] = {"benchmark": "engine", "network": f"2 -> {WIDTH} x {DEPTH} sine -> m", "bars": BARS}
