@@ -121,6 +121,7 @@ def measure_bytes(case: Case) -> dict[str, float]:
 MEMORY_SIZES = (100_000, 10_000_000)
 _MEMORY = """
 import resource, sys, torch
+from pathlib import Path
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.language import Box, Dirichlet, Problem, coordinates, field, laplacian
 from pinnsiren.networks import Siren
@@ -134,7 +135,10 @@ problem = NetworkProblem(compile_problem(declared), torch.device("cpu"), torch.f
 module = Siren(width=8, depth=2).build(problem.n_inputs, 1, dtype=torch.float32)
 for n_points in map(int, sys.argv[1:]):
     accumulate_gradient(problem, module, draw_chunks(problem, n_points, 1), torch.zeros(0))
-    print(n_points, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # On Linux, ru_maxrss begins with the peak of the process that started this one.
+    status = Path("/proc/self/status")
+    lines = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    print(n_points, lines[0][1] if lines else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 

@@ -25,6 +25,7 @@ from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.errors import CompileError
 
 from .contraction import StreamTerm, Terms, restrict_terms, stream_terms
+from .reuse import reusable_empty
 from .tape import AffineMap
 
 _CPU_CHUNK_BYTES = 1 << 20
@@ -317,7 +318,7 @@ class _Sweep:
 
     def allocate_kept(self, n_points: int) -> list[Tensor]:
         """Flat memory for c, s, v_k of every sine layer."""
-        return [self.inputs.new_empty(self.blocks(index) * n_points * self.width) for index in range(len(self.maps) - 1)]
+        return [reusable_empty(self.inputs, self.blocks(index) * n_points * self.width) for index in range(len(self.maps) - 1)]
 
     def rows(self, streams: Tensor, start: int, stop: int) -> Tensor:
         """Rows (S * n, channels) of a chunk of (S, N, channels)."""
