@@ -118,6 +118,12 @@ def measure_bytes(case: Case) -> dict[str, float]:
     return {name: bytes_kept(case, way) for name, way in ways.items()}
 
 
+def measure_bandwidth(device: str, n_bytes: int = 1 << 28) -> float:
+    """Bytes per second of main memory, read and written, by copying blocks that no cache holds."""
+    source, target = torch.ones(n_bytes // 4, device=device), torch.empty(n_bytes // 4, device=device)
+    return 2 * n_bytes / statistics.median([busy_seconds(lambda: target.copy_(source), device) for _ in range(7)][1:])
+
+
 MEMORY_SIZES = (100_000, 10_000_000)
 _MEMORY = """
 import resource, sys, torch
@@ -293,6 +299,7 @@ def main() -> None:
     start = time.perf_counter()
     record: dict[str, Any] = {"benchmark": "engine", "network": f"2 -> {WIDTH} x {DEPTH} sine -> m", "bars": BARS}
     record.update(run(arguments.rounds, quick=arguments.quick))
+    record["bytes_per_second"] = measure_bandwidth(arguments.device)
     record["machine"] = machine(arguments.device)
     record["seconds"] = time.perf_counter() - start
     print_summary(record)

@@ -14,7 +14,7 @@ import numpy as np
 
 CAPTIONS = {
     "ratios": "Time over that of the hand adjoint (median of paired rounds; bars: quartiles). Dashed: the same ratio counted in matrix products.",
-    "roofline": "Rate of the hidden products. Line: measured rate of one product of a hidden layer with all rows. "
+    "roofline": "Rate of the hidden products. Roof: measured rate of one product of a hidden layer with all rows, and of a copy in main memory. "
     "The arithmetic per byte counts what is kept for the backward pass, written and read once.",
     "bytes": "Bytes per point kept for the backward pass.",
 }
@@ -77,12 +77,16 @@ def _roofline(record: dict[str, Any]) -> Any:
         flop = row["hand_adjoint_gflops"] * 1e9 / row["points_per_second"]
         intensity = flop / (size * bytes_per_point)
         axes.plot(intensity, row["hand_adjoint_gflops"], "o", label=_label(row).replace("\n", " "))
-        axes.hlines(row["product_gflops"], intensity / 1.6, intensity * 1.6, colors="black", linewidth=1)
+    per_byte = np.geomspace(1.0, 1000.0, 200)
+    for dtype in dict.fromkeys(row["dtype"] for row in record["results"]):
+        peak = max(row["product_gflops"] for row in record["results"] if row["dtype"] == dtype)
+        roof = np.minimum(peak, per_byte * record["bytes_per_second"] / 1e9) if "bytes_per_second" in record else np.full(200, peak)
+        axes.plot(per_byte, roof, color="black", linewidth=1, linestyle="solid" if dtype == "float32" else "dashed", label=f"roof, {dtype}")
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
     axes.set_xlabel("FLOP per byte of main memory")
     axes.set_ylabel("GFLOP/s")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
