@@ -71,6 +71,19 @@ def evaluator(expression: Any, coordinates: Sequence[Any]) -> Evaluator:
     return evaluate
 
 
+def check_finite(values: Array, expression: Any, points: Sequence[Array], coordinates: Sequence[Any]) -> None:
+    """Refuse data that have no value at a point of the grid.
+
+    Raises:
+        ReferenceSolverError: names the expression and the first such point.
+    """
+    bad = ~np.isfinite(values)
+    if np.any(bad):
+        first = int(np.argmax(bad.ravel()))
+        place = ", ".join(f"{c} = {np.broadcast_to(p, bad.shape).ravel()[first]:.4g}" for c, p in zip(coordinates, points, strict=True))
+        raise ReferenceSolverError(f"`{expression}` is {values.ravel()[first]} at {place}, a point of the grid; expected finite values everywhere")
+
+
 def _sampled_evaluator(applied: Any, derivative: Any, coordinates: Sequence[Any]) -> Evaluator:
     declaration = declaration_of(applied)
     if not hasattr(declaration, "evaluate"):

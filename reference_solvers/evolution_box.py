@@ -25,6 +25,7 @@ import scipy.sparse.linalg as sparse_linalg
 import sympy as sp
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
+from scipy.interpolate import make_interp_spline
 
 from pinnsiren.errors import ReferenceSolverError
 from pinnsiren.language import Box, InitialCondition, Problem, SpaceTime, select_shot
@@ -36,6 +37,7 @@ from .coefficients import FluxTerm, LinearForm, linear_form
 from .declaration import BoxConditions, box_conditions
 from .evaluation import evaluator, may_jump
 from .layer import Axis
+from .nonlinear.marching import march_stiff
 from .observed_order import estimate_by_observed_order
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
 from .resolution import with_unseen
@@ -347,10 +349,13 @@ def _integrate(reading: _Reading, step: float) -> tuple[FieldOnGrid, int]:
         crossing = int(np.ceil((end - begin) * reading.speed / min(a.h for a in grid.axes)))
     instants = np.linspace(begin, end, max(int(np.ceil(crossing / _CELLS_PER_INSTANT)), 24) + 1)
     declaration = declaration_of(reading.problem.fields[0])
-    shots = [
+    marches = [
         _march(reading, grid, _lines(reading, grid, faces, source, shot), instants, shot, bool(declaration.is_complex))
         for shot, source in enumerate(reading.space.source)
     ]
+    # Diffusion keeps the integrator's own steps; every shot is brought to those of the one that took most.
+    instants = max((own for own, _ in marches), key=len)
+    shots = [values if np.array_equal(own, instants) else make_interp_spline(own, values, k=5)(instants) for own, values in marches]
     place = reading.coordinates.index(reading.time)
     stack = np.stack([np.moveaxis(values, 0, place) for values in shots])
     axes = list(grid.inside_axes)
@@ -360,44 +365,57 @@ def _integrate(reading: _Reading, step: float) -> tuple[FieldOnGrid, int]:
     return FieldOnGrid(declaration.name, tuple(axes), smooth, nothing, declaration.shots, reading.coordinates), grid.size
 
 
-def _march(reading: _Reading, grid: Grid, lines: _Lines, instants: Array, shot: int, is_complex: bool) -> Array:
-    """Values inside the declared box at all instants, time first."""
+def _march(reading: _Reading, grid: Grid, lines: _Lines, instants: Array, shot: int, is_complex: bool) -> tuple[Array, Array]:
+    """Instants, and values inside the declared box at them, time first."""
     start = [node_values(select_shot(e, shot), reading.space.coordinates, grid).ravel()[lines.inner] for e in reading.initial]
-    dtype = complex if is_complex else float
     if any(np.iscomplexobj(part) for part in (*start, lines.load(float(instants[0])))) and not is_complex:
         raise ReferenceSolverError(f"`{reading.problem.name}` has complex data and a real field; declare it with complex=True")
-    count = len(lines.inner)
+    start = [part.astype(complex if is_complex else float) for part in start]
     if reading.is_wave:
-        state = np.concatenate(start).astype(dtype)
-
-        def rate(instant: float, y: Array) -> Array:
-            u, v = y[:count], y[count:]
-            return np.concatenate([v, lines.load(instant) - lines.stiffness @ u - lines.damping * v])
-
-        settings: dict[str, Any] = {"method": "DOP853"}
+        states = _waves(reading, lines, np.concatenate(start), instants)[:, : len(lines.inner)]
     else:
-        state = start[0].astype(dtype)
+        instants, states = _diffusion(reading, lines, start[0], instants)
+    inside = grid.inside
+    return instants, np.stack([grid.unfold(lines.complete(float(s), state)[inside]) for s, state in zip(instants, states, strict=True)])
 
-        def rate(instant: float, y: Array) -> Array:
-            return np.asarray(lines.load(instant) - lines.stiffness @ y)
 
-        settings = {"method": "Radau", "jac": -lines.stiffness.tocsc()}
+def _waves(reading: _Reading, lines: _Lines, state: Array, instants: Array) -> Array:
+    """Values and rates at the instants, time first."""
+    count = len(lines.inner)
+
+    def rate(instant: float, y: Array) -> Array:
+        u, v = y[:count], y[count:]
+        return np.concatenate([v, lines.load(instant) - lines.stiffness @ u - lines.damping * v])
+
     size = max(float(np.max(np.abs(state), initial=0.0)), 1e-12)
     # Once a solution is smooth, steps grow; none may leap over what the source does between two instants.
     collected = solve_ivp(
         rate,
         (float(instants[0]), float(instants[-1])),
         state,
+        method="DOP853",
         t_eval=instants,
         max_step=float(np.max(np.diff(instants))),
         rtol=_TIME_TOLERANCE,
         atol=_TIME_TOLERANCE * size,
-        **settings,
     )
     if not collected.success or not np.all(np.isfinite(collected.y)):
         raise ReferenceSolverError(f"the time integration of `{reading.problem.name}` failed: {collected.message}")
-    inside = grid.inside
-    return np.stack([grid.unfold(lines.complete(float(s), collected.y[:count, i])[inside]) for i, s in enumerate(instants)])
+    return np.asarray(collected.y.T)
+
+
+def _diffusion(reading: _Reading, lines: _Lines, state: Array, instants: Array) -> tuple[Array, Array]:
+    """Steps of the integrator and values at them: between its steps its order is three only, which shows where steps are long."""
+
+    def rate(instant: float, y: Array) -> Array:
+        return np.asarray(lines.load(instant) - lines.stiffness @ y)
+
+    jacobian = sparse.csc_matrix(-lines.stiffness)
+    span, longest = (float(instants[0]), float(instants[-1])), float(np.max(np.diff(instants)))
+    march = march_stiff(
+        reading.problem.name, rate, lambda _instant, _state: jacobian, state, span, _TIME_TOLERANCE, longest_step=longest, most_growth=np.inf
+    )
+    return march.instants, march.states
 
 
 def _relative_difference(coarse: FieldOnGrid, fine: FieldOnGrid, reading: _Reading) -> tuple[float, float]:

@@ -36,8 +36,9 @@ from pinnsiren.language.symbols import declaration_of
 from .assembly import FaceRow
 from .box_reading import BoxReading, read_box
 from .coefficients import LinearForm
-from .evaluation import evaluator
+from .evaluation import check_finite, evaluator
 from .incident import narrowest_source
+from .observed_order import where_grids_approach
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
 from .resolution import with_unseen
 
@@ -56,6 +57,8 @@ _CELLS_PER_WAVELENGTH = 4.0
 _NARROWEST_SOURCE = 1 / 48
 # A ratio of differences above this says that nothing converges.
 _LARGEST_RATIO = 0.7
+# A relative difference below which the ratios of further ones fall evenly, or rounding has been reached.
+_RESOLVED = 1e-3
 _SAFETY = 1.5
 # Sum of the moduli of the extrapolation's weights (6) times rounding of the transforms.
 _ROUNDING = 1e-14
@@ -159,14 +162,17 @@ class FastPoissonSolver(AbstractReferenceSolver):
         system = _read(problem)
         base = self._base(system)
         limit = self._most_points or MOST_POINTS[len(base)]
-        finest, differences, estimate, level = _solve_level(system, base), [], np.inf, 0
+        (finest, rounding), estimate, level = _solve_level(system, base), np.inf, 0
+        differences: list[float] = []
         while True:
             level += 1
-            coarser, finest = finest, _solve_level(system, tuple(n * 2**level for n in base))
+            coarser, (finest, rounding) = finest, _solve_level(system, tuple(n * 2**level for n in base))
             shared = finest[(slice(None), *(slice(None, None, 2),) * len(base))]
             differences.append(float(np.linalg.norm(shared - coarser)) / max(float(np.linalg.norm(shared)), 1e-300))
-            estimate = with_unseen(_error_estimate(differences, system.order), problem, _axes(system, finest))
-            stalls = len(differences) > 1 and differences[-1] > _LARGEST_RATIO * differences[-2]
+            estimate = max(_error_estimate(differences, system.order), rounding)
+            estimate = with_unseen(estimate, problem, _axes(system, finest))
+            # Large differences may grow before they fall: beside a resonance, each grid has its own.
+            stalls = len(differences) > 1 and differences[-1] > _LARGEST_RATIO * differences[-2] and differences[-1] < _RESOLVED
             too_large = np.prod([float(n) * 2 ** (level + 1) * _finest_multiple(system) for n in base]) > limit
             if level > 1 and ((level == 2 and self._cells is not None) or estimate <= self._tolerance or stalls or too_large):
                 break
@@ -192,6 +198,8 @@ class FastPoissonSolver(AbstractReferenceSolver):
         notes = [f"cells: {', '.join(f'{s}: {len(a) - 1}' for s, a in zip(symbols, axes, strict=True))}", method]
         if reading.free_constant:
             notes.append(f"{reading.free_constant} conditions: the mean-free solution")
+        if not np.isfinite(estimate):
+            notes.append("the grids do not approach each other: the data are at, or very close to, a resonance of the closed box")
         return GridSolution(
             problem=reading.problem.name,
             coordinates=symbols,
@@ -266,28 +274,28 @@ def _finest_multiple(system: _System) -> int:
     return 1 if system.is_periodic else MULTIPLES[-1]
 
 
-def _solve_level(system: _System, cells: tuple[int, ...]) -> Array:
-    """Values on the nodes of the finest grid of a level, both ends included, shots first."""
+def _solve_level(system: _System, cells: tuple[int, ...]) -> tuple[Array, float]:
+    """Values on the nodes of the finest grid of a level, both ends included, shots first, and the relative error that rounding may have left."""
     multiples = (1,) if system.is_periodic else MULTIPLES
     weights = [float(np.prod([m**2 / (m**2 - j**2) for j in multiples if j != m])) for m in multiples]
     solved = [_solve_shots(system, tuple(n * m for n in cells)) for m in multiples]
-    _check_compatible(system, [(integral, size) for _, integral, size in solved], weights)
-    finest, stride = solved[-1][0], multiples[-1]
+    _check_compatible(system, [(integral, size) for _, integral, size, _ in solved], weights)
+    finest, stride, rounding = solved[-1][0], multiples[-1], max(s[3] for s in solved)
     if stride == 1:
-        return finest
+        return finest, rounding
     every = (slice(None),)
-    on_coarsest = [values[every + (slice(None, None, m),) * len(cells)] for (values, _, _), m in zip(solved, multiples, strict=True)]
+    on_coarsest = [values[every + (slice(None, None, m),) * len(cells)] for (values, *_), m in zip(solved, multiples, strict=True)]
     extrapolated = sum(w * values for w, values in zip(weights, on_coarsest, strict=True))
     # What the finest grid lacks is smooth and small: interpolated from the coarsest nodes by quintic splines, it keeps the order 2 + 6.
     correction = np.asarray(extrapolated - on_coarsest[-1])
     for axis, n in enumerate(cells):
         spline = make_interp_spline(np.arange(n + 1.0), np.moveaxis(correction, axis + 1, 0), k=min(_SPLINE_DEGREE, n))
         correction = np.moveaxis(spline(np.arange(n * stride + 1) / stride), 0, axis + 1)
-    return np.asarray(finest + correction)
+    return np.asarray(finest + correction), rounding
 
 
-def _solve_shots(system: _System, cells: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """Values (shots, nodes), the integral that must vanish and the integral of the moduli, per shot."""
+def _solve_shots(system: _System, cells: tuple[int, ...]) -> tuple[Array, Array, Array, float]:
+    """Values (shots, nodes), the integral that must vanish and the integral of the moduli, per shot; the relative size of rounding errors."""
     eigenvalues = np.asarray(system.reaction)
     for axis, (line, n) in enumerate(zip(system.lines, cells, strict=True)):
         eigenvalues = eigenvalues + line.eigenvalues(n).reshape([-1 if i == axis else 1 for i in range(len(cells))])
@@ -296,7 +304,7 @@ def _solve_shots(system: _System, cells: tuple[int, ...]) -> tuple[Array, Array,
     if not singular and np.min(magnitude) <= _RESONANT * abs(system.reaction):
         raise ReferenceSolverError(f"`{system.reading.problem.name}` is at a resonance of the closed box: {np.min(magnitude):.1e} is an eigenvalue")
     axes = [np.linspace(line.low, line.high, n + 1) for line, n in zip(system.lines, cells, strict=True)]
-    results, integrals, sizes = [], [], []
+    results, integrals, sizes, rounding = [], [], [], 0.0
     for shot, source in enumerate(system.reading.form.source):
         whole, right = _load(system, source, shot, cells, axes)
         unknowns = tuple(line.unknowns(n) for line, n in zip(system.lines, cells, strict=True))
@@ -308,7 +316,11 @@ def _solve_shots(system: _System, cells: tuple[int, ...]) -> tuple[Array, Array,
         if singular:
             spectrum[(0,) * len(cells)] = 0.0
             eigenvalues[(0,) * len(cells)] = 1.0
+        # Rounding spreads over all modes evenly; the one beside a resonance, or the mean of nearly free data, is amplified most.
+        noise = np.linalg.norm(spectrum) / np.sqrt(spectrum.size)
         spectrum = spectrum / eigenvalues
+        amplified = float(noise / max(float(np.min(np.abs(eigenvalues))), 1e-300))
+        rounding = max(rounding, _ROUNDING * amplified / max(float(np.linalg.norm(spectrum)), 1e-300))
         for axis, line in enumerate(system.lines):
             spectrum = line.transform(spectrum, axis, inverse=True)
         whole[unknowns] = spectrum if np.iscomplexobj(whole) else spectrum.real
@@ -316,7 +328,7 @@ def _solve_shots(system: _System, cells: tuple[int, ...]) -> tuple[Array, Array,
             if line.ends == "PP":
                 whole[(slice(None),) * axis + (-1,)] = np.take(whole, 0, axis=axis)
         results.append(whole)
-    return np.stack(results), np.array(integrals), np.array(sizes)
+    return np.stack(results), np.array(integrals), np.array(sizes), rounding
 
 
 def _load(system: _System, source: Any, shot: int, cells: tuple[int, ...], axes: list[Array]) -> tuple[Array, Array]:
@@ -325,6 +337,7 @@ def _load(system: _System, source: Any, shot: int, cells: tuple[int, ...], axes:
     coordinates = reading.form.coordinates
     points = list(np.meshgrid(*axes, indexing="ij"))
     right = np.array(evaluator(source, coordinates)(*points), dtype=complex if reading.is_complex else None)
+    check_finite(right, source, points, coordinates)
     if np.iscomplexobj(right) and not reading.is_complex:
         raise ReferenceSolverError(f"`{reading.problem.name}` has a complex source and a real field; declare it with complex=True")
     whole = np.zeros(right.shape, dtype=right.dtype)
@@ -386,4 +399,6 @@ def _error_estimate(differences: list[float], order: int) -> float:
     # Order 8 in full is seen at the nodes of the coarsest grid only; the splines between them converge less evenly.
     smallest = 0.5 ** min(order, ORDER - 1)
     ratio = float(np.clip(differences[-1] / max(differences[-2], 1e-300), smallest, _LARGEST_RATIO))
-    return max(_ROUNDING, _SAFETY * differences[-1] * ratio / (1 - ratio))
+    estimate = _SAFETY * differences[-1] * ratio / (1 - ratio)
+    observed = float(np.log2(max(differences[-2], 1e-300) / max(differences[-1], 1e-300)))
+    return where_grids_approach(max(_ROUNDING, estimate), differences[-1], observed)

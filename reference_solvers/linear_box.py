@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
 
 from pinnsiren.errors import ReferenceSolverError
 from pinnsiren.language import Problem, select_shot
@@ -28,10 +29,11 @@ from pinnsiren.language.symbols import declaration_of
 
 from .assembly import Grid, boundary_rows, boundary_scale, node_values, operator_matrix
 from .box_reading import BoxReading, read_box
+from .evaluation import check_finite
 from .factorisation import Factorisation
 from .incident import Background, narrowest_source, split_narrow_sources
 from .layer import LAYER_POWER, Axis
-from .multigrid import MultigridSolver
+from .multigrid import IterationError, MultigridSolver
 from .multigrid import is_available as multigrid_is_available
 from .observed_order import estimate_by_observed_order, relative_difference
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
@@ -110,13 +112,20 @@ class LinearBoxSolver(AbstractReferenceSolver):
         differences: list[float] = []
         notes: list[str] = []
         for level, grid in enumerate(self._ladder(reading, order)):
-            coarser, (solution, notes) = solution, _solve_on(reading, grid, self._threshold(reading, order))
-            size = grid.size
+            try:
+                finer, left, made = _solve_on(reading, grid, self._threshold(reading, order))
+            except IterationError:
+                if level < 2:
+                    raise
+                notes.append("multigrid does not converge on the next grid, on which first-order or mixed derivatives outweigh the diffusion")
+                break
+            coarser, solution, notes, size = solution, finer, made, grid.size
             if level:
                 assert coarser is not None
-                difference, ratio = relative_difference(coarser, solution)
+                free = reading.free_constant is not None
+                difference, ratio = relative_difference(coarser, solution, free=free, kinks=reading.jumps)
                 differences.append(difference)
-                estimate = max(_ROUNDING, estimate_by_observed_order(differences, ratio, order, reading.jumps))
+                estimate = max(_ROUNDING, left, estimate_by_observed_order(differences, ratio, order, reading.jumps))
                 estimate = with_unseen(estimate, problem, dict(zip(reading.form.coordinates, solution.axes, strict=True)))
                 if self._cells is None and level > 1 and estimate <= self._tolerance:
                     break
@@ -213,34 +222,52 @@ def _grid(reading: BoxReading, step: float, order: int, level: int, fewest: int 
     return Grid(tuple(axes), order)
 
 
-def _solve_on(reading: BoxReading, grid: Grid, threshold: float) -> tuple[FieldOnGrid, list[str]]:
+def _solve_on(reading: BoxReading, grid: Grid, threshold: float) -> tuple[FieldOnGrid, float, list[str]]:
+    """The field on one grid, the relative error that an iterative solution leaves, and notes."""
     form, conditions = reading.form, reading.conditions
     backgrounds, sources = split_narrow_sources(form, threshold, conditions, not reading.is_complex)
     owner, rows = boundary_rows(conditions.rows, form.coordinates, grid)
     inside = owner.ravel() == -2
     matrix = sparse.csr_matrix(sparse.diags(inside.astype(float)) @ operator_matrix(form, grid) + rows)
+    if not np.all(np.isfinite(matrix.data)):
+        name = reading.problem.name
+        raise ReferenceSolverError(f"a coefficient of `{name}` is not finite at a point of the grid; expected finite values everywhere")
     right = _right_hand_sides(reading, grid, owner, backgrounds, sources)
     if np.iscomplexobj(right):
         matrix = matrix.astype(complex)
     if np.iscomplexobj(matrix) and not reading.is_complex:
         raise ReferenceSolverError(f"`{reading.problem.name}` has complex coefficients or data and a real field; declare it with complex=True")
     separator = grid.order - 1 if form.fluxes else grid.order // 2
-    notes = _notes(reading, grid, backgrounds)
+    notes, left = _notes(reading, grid, backgrounds), 0.0
     if reading.free_constant:
         values = _mean_free_solution(matrix, right, grid, inside, separator, reading)
     elif not np.any(right):
         values = np.zeros_like(right, dtype=matrix.dtype)
     elif _is_iterative(reading) and grid.size > _direct_limit(grid):
         notes.append("solved by GMRES with algebraic multigrid")
-        values = MultigridSolver(matrix.real, form, grid, conditions.rows, owner).solve(right)
+        multigrid = MultigridSolver(matrix.real, form, grid, conditions.rows, owner)
+        values = multigrid.solve(right)
+        left = multigrid.last_correction
     else:
         values = Factorisation(matrix, grid.shape, separator, conditions.joined).solve(right)
     stack = np.moveaxis(values.reshape((*grid.shape, -1)), -1, 0)[(slice(None), *grid.inside)]
     stack = grid.unfold(stack, leading=1)
+    if reading.free_constant:
+        stack = stack - _mean(grid.inside_axes, stack)
     shots = reading.shots
     declaration = declaration_of(reading.problem.fields[0])
     field = FieldOnGrid(declaration.name, grid.inside_axes, stack if shots is not None else stack[0], backgrounds, shots, form.coordinates)
-    return field, notes
+    return field, left, notes
+
+
+def _mean(axes: tuple[Array, ...], stack: Array) -> Array:
+    """Mean over the box per shot, shaped to broadcast: of splines, since sums of nodes are of second order only."""
+    values = stack
+    for nodes in reversed(axes):
+        last = np.moveaxis(values, -1, 0)
+        parts = [make_interp_spline(nodes, part, k=5).integrate(nodes[0], nodes[-1]) for part in (last.real, last.imag)]
+        values = (parts[0] + 1j * parts[1] if np.iscomplexobj(last) else parts[0]) / (nodes[-1] - nodes[0])
+    return np.asarray(values).reshape(-1, *(1 for _ in axes))
 
 
 def _notes(reading: BoxReading, grid: Grid, backgrounds: tuple[Background | None, ...]) -> list[str]:
@@ -278,6 +305,7 @@ def _right_hand_sides(
         if background is not None:
             column = column + background.forcing(reaction, points)
         column[owner != -2] = 0
+        check_finite(column, source, np.meshgrid(*grid.data_axes(), indexing="ij"), form.coordinates)
         for number, face in enumerate(reading.conditions.rows):
             owned = owner == number
             at = [p[owned] for p in points]

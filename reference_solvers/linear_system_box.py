@@ -27,7 +27,7 @@ from .assembly import Grid, boundary_rows, boundary_scale, node_values, operator
 from .box_reading import check_coordinates, jumps_between_joined_faces, sampled_coefficients
 from .coefficients import LinearForm, equation_form
 from .declaration import BoxConditions, box_conditions, face_names
-from .evaluation import evaluator, may_jump
+from .evaluation import check_finite, evaluator, may_jump
 from .factorisation import Factorisation
 from .layer import Axis
 from .linear_box import CLOSURE_CELLS, FIRST_CELLS, MOST_UNKNOWNS, REFINEMENT
@@ -127,7 +127,7 @@ class LinearSystemSolver(AbstractReferenceSolver):
         for level, grid in enumerate(self._ladder(system, order)):
             coarser, fields = fields, _solve_on(system, grid)
             if level:
-                pairs = [relative_difference(coarse, fine) for coarse, fine in zip(coarser, fields, strict=True)]
+                pairs = [relative_difference(coarse, fine, kinks=system.jumps) for coarse, fine in zip(coarser, fields, strict=True)]
                 differences.append(max(difference for difference, _ in pairs))
                 estimate = max(_ROUNDING, estimate_by_observed_order(differences, pairs[0][1], order, system.jumps))
                 estimate = with_unseen(estimate, problem, dict(zip(system.coordinates, fields[0].axes, strict=True)))
@@ -280,6 +280,7 @@ def _check_constants_are_fixed(matrix: Any, count: int, name: str) -> None:
 def _right_hand_side(system: _System, source: Any, conditions: BoxConditions, owner: Array, grid: Grid) -> Array:
     column = np.array(node_values(source, system.coordinates, grid))
     column[owner != -2] = 0
+    check_finite(column, source, np.meshgrid(*grid.data_axes(), indexing="ij"), system.coordinates)
     for number, face in enumerate(conditions.rows):
         owned = owner == number
         value = node_values(face.value, system.coordinates, grid)[owned]

@@ -29,6 +29,7 @@ RealArray = NDArray[Any]
 _KAISER_B = {1: 1.24, 2: 2.94, 3: 4.53, 4: 6.31, 5: 7.91, 6: 9.42, 7: 10.95, 8: 12.53, 9: 14.09, 10: 14.18}
 _UNIFORM = 1e-6
 _ROUNDING = 1e-14
+MOST_HALF_WIDTH = max(_KAISER_B)
 
 
 def interpolation_matrix(
@@ -62,7 +63,7 @@ def interpolation_matrix(
         0.0
     """
     if half_width not in _KAISER_B:
-        raise ReferenceSolverError(f"the interpolation was given half_width={half_width}; expected a whole number from 1 to 10")
+        raise ReferenceSolverError(f"the interpolation was given half_width={half_width}; expected a whole number from 1 to {MOST_HALF_WIDTH}")
     nodes = [_uniform_axis(axis, number, half_width) for number, axis in enumerate(axes)]
     where = np.asarray(points, dtype=float)
     if where.ndim != 2 or where.shape[1] != len(nodes):

@@ -29,6 +29,7 @@ from pinnsiren.language import Problem, select_shot
 from pinnsiren.language.symbols import declaration_of
 
 from .evaluation import evaluator
+from .observed_order import where_grids_approach
 from .protocol import AbstractReferenceSolver, FieldOnGrid, GridSolution, Support
 from .resolution import with_unseen
 from .time_domain.declared_run import FEWEST_CELLS, MOST_STORED, DeclaredRun, Scheme
@@ -228,7 +229,7 @@ def _estimate(differences: list[float], order: int, jumps: bool) -> float:
     shown = np.log(max(earlier, 1e-300) / max(last, 1e-300)) / np.log(REFINEMENT)
     # Coarse grids show a higher order than the next step of refinement keeps.
     p = 1.0 if jumps else max(0.8 * min(float(shown), order), 1.0)
-    return float(max(_ROUNDING, last / (REFINEMENT**p - 1)))
+    return where_grids_approach(float(max(_ROUNDING, last / (REFINEMENT**p - 1))), last, float(shown))
 
 
 def _scales(wave: DeclaredWave) -> _Scales:

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ReferenceSolverError
 
+from ..real_arrays import real_array
+
 Array = NDArray[Any]
 # Fewer and no scheme of this package carries the wave.
 FEWEST_POINTS_PER_WAVELENGTH = 4.0
@@ -29,6 +31,12 @@ class Grid:
     low: tuple[float, float]
     step: tuple[float, float]
     shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        sized = len(self.low) == len(self.step) == len(self.shape) == 2 and all(n >= 2 and n == int(n) for n in self.shape)
+        if not sized or not all(np.isfinite(x) for x in self.low) or not all(0 < h < np.inf for h in self.step):
+            given = f"low={self.low}, step={self.step}, shape={self.shape}"
+            raise ReferenceSolverError(f"a grid was given {given}; expected two numbers each: finite ones, positive ones, whole ones from 2 on")
 
     @classmethod
     def over(cls, bounds: Sequence[tuple[float, float]], step: float) -> Grid:
@@ -67,7 +75,7 @@ class Grid:
         Raises:
             ReferenceSolverError: another shape, or values that are not positive and finite.
         """
-        model = np.asarray(squared_slowness, dtype=float)
+        model = real_array("the model of squared slowness", squared_slowness)
         if model.shape != self.shape:
             raise ReferenceSolverError(
                 f"the model of squared slowness has shape {model.shape}; the grid has {self.shape} nodes: sample it on `grid.nodes`"
@@ -99,9 +107,9 @@ class Grid:
         Raises:
             ReferenceSolverError: wrong shape, or a point outside the box, where only the layer is.
         """
-        positions = np.asarray(points, dtype=float)
-        if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
-            raise ReferenceSolverError(f"the positions of {what} have shape {positions.shape}; expected (n, 2)")
+        positions = real_array(f"the positions of {what}", points)
+        if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions) or not np.all(np.isfinite(positions)):
+            raise ReferenceSolverError(f"the positions of {what} have shape {positions.shape}; expected finite ones of shape (n, 2)")
         slack = 1e-9 * np.array(self.step)
         outside = np.any((positions < np.array(self.low) - slack) | (positions > np.array(self.high) + slack), axis=1)
         if outside.any():

@@ -61,8 +61,12 @@ class Discretisation:
         layer_wavelengths: float = 1.0,
         layers: tuple[FaceLayer, FaceLayer, FaceLayer, FaceLayer] | None = None,
     ) -> None:
-        if not angular_frequency > 0:
+        if not 0 < angular_frequency < np.inf:
             raise ReferenceSolverError(f"the Helmholtz operator was given angular_frequency={angular_frequency}; expected a positive number")
+        if not 0 <= layer_wavelengths < np.inf:
+            raise ReferenceSolverError(f"the Helmholtz operator was given layer_wavelengths={layer_wavelengths}; expected a number, 1 is usual")
+        # Before anything of its size is made; with the layers once more below.
+        check_memory(grid.shape, scheme_named(scheme))
         medium = grid.checked_model(model)
         grid.check_resolution(angular_frequency, medium)
         self.grid = grid

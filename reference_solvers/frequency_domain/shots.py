@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pinnsiren.errors import ReferenceSolverError
 
 from ..closed_forms.hankel import PointSourceField, point_source
+from ..real_arrays import real_array
 from ..stencils import finite_difference_weights
 from .grid import Grid
 from .operator import Discretisation, HelmholtzOperator
@@ -46,6 +47,13 @@ class Shots:
     amplitudes: Array
     variance: float = 0.0
 
+    def __post_init__(self) -> None:
+        positions, amplitudes = np.shape(self.positions), np.shape(self.amplitudes)
+        fits = len(positions) == 2 and positions[1] == 2 and positions[0] > 0 and amplitudes == positions[:1]
+        if not fits or not 0 <= self.variance < np.inf or not np.all(np.isfinite(self.positions)) or not np.all(np.isfinite(self.amplitudes)):
+            given = f"positions of shape {positions}, amplitudes of shape {amplitudes} and variance {self.variance}"
+            raise ReferenceSolverError(f"shots were given {given}; expected finite (n, 2), (n,) and a variance that is not negative")
+
     @classmethod
     def at(cls, positions: ArrayLike, amplitude: ArrayLike = 1.0, variance: float = 0.0) -> Shots:
         """Sources at positions (n_shots, 2) with one amplitude or one each.
@@ -53,7 +61,7 @@ class Shots:
         Raises:
             ReferenceSolverError: wrong shapes or a negative variance.
         """
-        points = np.asarray(positions, dtype=float)
+        points = real_array("the positions of the shots", positions)
         if points.ndim != 2 or points.shape[1] != 2 or not len(points) or variance < 0:
             given = f"positions of shape {points.shape} and variance {variance}"
             raise ReferenceSolverError(f"shots were given {given}; expected (n, 2) and a variance that is not negative")

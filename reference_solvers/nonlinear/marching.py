@@ -54,6 +54,8 @@ def march_stiff(
     span: tuple[float, float],
     rtol: float,
     elimination: Array | None = None,
+    longest_step: float = np.inf,
+    most_growth: float = _BLOW_UP,
 ) -> March:
     """Radau with steps of its own choice.
 
@@ -65,17 +67,20 @@ def march_stiff(
         span: first and last instant.
         rtol: tolerance of one step relative to the size of the initial state.
         elimination: order in which unknowns are eliminated, None for SuperLU's own.
+        most_growth: of the state at which the solution is taken to leave every bound; linear problems may grow as they like.
+        longest_step: which no step exceeds, so that none leaps over what the data do.
 
     Raises:
         BreakdownError: the solution blows up, or needs too many steps.
     """
     scale = _scale(rate, start, span)
-    solver = Radau(rate, span[0], start, span[1], rtol=rtol, atol=rtol * scale, jac=jacobian, max_step=(span[1] - span[0]) / FEWEST_STEPS)
+    longest = min((span[1] - span[0]) / FEWEST_STEPS, longest_step)
+    solver = Radau(rate, span[0], start, span[1], rtol=rtol, atol=rtol * scale, jac=jacobian, max_step=longest)
     if elimination is not None:
         _eliminate_in_order(solver, elimination)
     instants, states, between = [span[0]], [start], []
     while solver.status == "running":
-        _advance(solver, name, len(instants), scale)
+        _advance(solver, name, len(instants), scale, most_growth)
         inner = instants[-1] + (float(solver.t) - instants[-1]) * _COLLOCATION
         between.append((inner, solver.dense_output()(inner).T))
         instants.append(float(solver.t))
@@ -169,7 +174,7 @@ def _scale(rate: Rate, start: Array, span: tuple[float, float]) -> float:
     return largest if largest > 0 else max(min(growth, 1e6), 1e-3)
 
 
-def _advance(solver: Any, name: str, steps: int, scale: float) -> None:
+def _advance(solver: Any, name: str, steps: int, scale: float, most_growth: float = _BLOW_UP) -> None:
     with np.errstate(all="ignore"):
         try:
             message = solver.step()
@@ -177,7 +182,7 @@ def _advance(solver: Any, name: str, steps: int, scale: float) -> None:
             # Radau meets values that are not finite, or a singular matrix.
             message, solver.status = str(error), "failed"
     largest = float(np.max(np.abs(solver.y)))
-    if solver.status == "failed" or not np.isfinite(largest) or largest > _BLOW_UP * scale:
+    if solver.status == "failed" or not np.isfinite(largest) or largest > most_growth * scale:
         raise BreakdownError(
             f"the time integration of `{name}` breaks down at {solver.t:.4g}, where the largest value is {largest:.3g} (at first {scale:.3g}): the "
             "solution grows without bound there, or steepens to a shock that no grid resolves (viscosity would keep it smooth), or the problem is "

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from ..observed_order import where_grids_approach
 from ..protocol import FieldOnGrid
 
 Array = NDArray[Any]
@@ -96,7 +97,8 @@ class Ladder:
             self.observed = float(total)
         self._before = (squares, ratio)
         errors = np.sum(squares_seen / (ratio**orders - 1) ** 2, axis=1) / sizes
-        return _SAFETY * float(np.sqrt(np.max(errors)))
+        apart = float(np.sqrt(np.max(np.sum(squares, axis=1) / sizes)))
+        return where_grids_approach(_SAFETY * float(np.sqrt(np.max(errors))), apart, np.inf if self.observed is None else self.observed)
 
     def _by_region(self, difference: Array) -> Array:
         squares = np.sum(np.abs(difference) ** 2, axis=0)

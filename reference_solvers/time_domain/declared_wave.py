@@ -136,6 +136,9 @@ def read_wave(problem: Problem) -> DeclaredWave:
         raise ReferenceSolverError(f"{given}; expected the same, three in space at most")
     alpha, stiffness = _coefficients(form, t, problem.name)
     conditions = box_conditions(problem, domain.space, space)
+    if conditions.joined:
+        joined = ", ".join(str(space[axis]) for axis in sorted(conditions.joined))
+        raise ReferenceSolverError(f"`{problem.name}` is periodic along {joined}; the leapfrog scheme has walls and free faces only")
     for row in conditions.rows:
         if (row.a, row.b) not in ((1, 0), (0, 1)):
             raise ReferenceSolverError(f"`{problem.name}` has a Robin condition on a wall; the leapfrog scheme knows Dirichlet and Neumann walls")

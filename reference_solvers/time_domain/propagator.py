@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ReferenceSolverError
 
-from ..off_grid import interpolation_matrix
+from ..off_grid import MOST_HALF_WIDTH, interpolation_matrix
+from ..real_arrays import real_array
 from .absorbing_layers import AbsorbingLayer, LayerDesign, design_layer
 from .free_memory import check_memory
 from .line_operators import LineOperator
@@ -88,8 +89,12 @@ class AcousticPropagator:
         half_width: int = 6,
     ) -> None:
         self.speed, self.spacing = checked_speed(speed, spacing)
-        self.dt, self.order, self.half_width = float(dt), order, half_width
-        self.origin = tuple(float(o) for o in origin) if origin is not None else (0.0,) * self.speed.ndim
+        self.dt, self.order, self.half_width = float(real_array("dt", dt)), order, half_width
+        self.origin = (0.0,) * self.speed.ndim if origin is None else tuple(float(o) for o in real_array("the origin", origin).ravel())
+        if len(self.origin) != self.speed.ndim or not np.all(np.isfinite(self.origin)):
+            raise ReferenceSolverError(f"origin={origin} for a speed map of {self.speed.ndim} axes; expected one finite position per axis")
+        if half_width not in range(1, MOST_HALF_WIDTH + 1):
+            raise ReferenceSolverError(f"the propagator was given half_width={half_width}; expected a whole number from 1 to {MOST_HALF_WIDTH}")
         self.faces = _checked_faces(faces, self.speed.ndim)
         if time_order not in (2, 4):
             raise ReferenceSolverError(f"the propagator was given time_order={time_order}; its orders are 2 and 4")
@@ -191,7 +196,7 @@ class AcousticPropagator:
         fields = [np.zeros(self.operator.shape) for _ in range(2)]
         for field, given, name in zip(fields, (value, rate), ("value", "rate"), strict=True):
             if given is not None:
-                data = np.asarray(given, dtype=float)
+                data = real_array(f"the initial {name}", given)
                 if data.shape != self.speed.shape or not np.all(np.isfinite(data)):
                     raise ReferenceSolverError(f"the initial {name} has shape {data.shape}; expected finite numbers of shape {self.speed.shape}")
                 field[self.box] = data
@@ -201,7 +206,7 @@ class AcousticPropagator:
         recorder.record(0, fields[0], fields[0])
         self.stepper.start(fields[0], fields[1], self._at_rest, self._at_rest)
         self.pin_walls(self.stepper.now)
-        for step in range(1, n_times):
+        for step in range(1, int(n_times)):
             recorder.record(step, self.stepper.before, self.stepper.now)
             if step < n_times - 1:
                 self.stepper.advance(self._at_rest)
@@ -259,8 +264,8 @@ class AcousticPropagator:
 
     def point_weights(self, kind: str, points: ArrayLike) -> sparse.csr_matrix:
         """Interpolation to points inside the map, from the nodes of the padded grid."""
-        where = np.atleast_2d(np.asarray(points, dtype=float))
-        if where.ndim != 2 or where.shape[1] != self.speed.ndim or not np.all(np.isfinite(where)):
+        where = np.atleast_2d(real_array(kind, points))
+        if where.ndim != 2 or not len(where) or where.shape[1] != self.speed.ndim or not np.all(np.isfinite(where)):
             raise ReferenceSolverError(f"{kind} of shape {np.shape(points)}; expected finite positions of shape (n, {self.speed.ndim})")
         low, high = (np.array([axis[end] for axis in self.axes]) for end in (0, -1))
         outside = np.any((where < low - 1e-9 * (high - low)) | (where > high + 1e-9 * (high - low)), axis=1)
@@ -281,7 +286,7 @@ class AcousticPropagator:
         Raises:
             ReferenceSolverError: wrong shape, samples that are not finite, fewer than four points per shortest wavelength.
         """
-        signals = np.asarray(wavelets, dtype=float)
+        signals = real_array("the wavelets", wavelets)
         if signals.ndim not in (1, 2) or (signals.ndim == 2 and len(signals) != n_sources) or signals.shape[-1] < 2:
             raise ReferenceSolverError(
                 f"wavelets of shape {signals.shape} for {n_sources} sources; expected (n_times,) or ({n_sources}, n_times)"
@@ -309,8 +314,10 @@ class AcousticPropagator:
     def _design(self, frequency: float | None, cells: int | None) -> LayerDesign | None:
         if not any(face == "layer" for pair in self.faces for face in pair):
             return None
-        if frequency is None or not frequency > 0:
+        if frequency is None or not 0 < frequency < np.inf:
             raise ReferenceSolverError(f"absorbing layers were given frequency={frequency}; pass the dominant frequency of the sources")
+        if cells is not None and cells != int(cells):
+            raise ReferenceSolverError(f"the layers were given layer_cells={cells}; expected a whole number of cells")
         return design_layer(min(self.spacing), float(np.max(self.speed)), frequency, cells=cells)
 
 
@@ -320,11 +327,12 @@ class _Recorder:
     def __init__(
         self, propagator: AcousticPropagator, sampling: sparse.csr_matrix, n_times: int, snapshot_every: int | None, observe: Observer | None
     ) -> None:
-        if n_times < 2 or (snapshot_every is not None and snapshot_every < 1):
+        if n_times != int(n_times) or n_times < 2 or (snapshot_every is not None and snapshot_every < 1):
             given = f"n_times={n_times}, snapshot_every={snapshot_every}"
             raise ReferenceSolverError(f"a shot was given {given}; expected two instants or more, and one step or more between snapshots")
         self._sampling, self._observe, self._every = sampling, observe, snapshot_every
         self._box, self._dt = propagator.box, propagator.dt
+        n_times = int(n_times)
         kept = (n_times - 1) // snapshot_every + 1 if snapshot_every else 0
         size = 8 * (kept * propagator.speed.size + n_times * sampling.shape[0])
         check_memory(size, 1, f"{kept} snapshots of {propagator.speed.size} nodes and {sampling.shape[0]} traces of {n_times} samples")
@@ -352,9 +360,11 @@ def checked_speed(speed: ArrayLike, spacing: float | Sequence[float]) -> tuple[A
     Raises:
         ReferenceSolverError: wrong number of axes, values that are not positive and finite, steps that are not positive.
     """
-    values = np.array(speed, dtype=float)
+    values = real_array("the speed map", speed)
     if values.ndim not in (1, 2, 3) or min(values.shape) < 2:
         raise ReferenceSolverError(f"the speed map has the shape {values.shape}; expected one, two or three axes with two nodes or more each")
+    # Before anything of its size is made.
+    check_memory(8 * values.size, 8, f"the propagator of {' x '.join(map(str, values.shape))} nodes")
     if not np.all(np.isfinite(values)) or np.min(values) <= 0:
         bad = int(np.sum(~(np.isfinite(values) & (values > 0))))
         worst = values[~(np.isfinite(values) & (values > 0))].ravel()[0]
@@ -362,7 +372,7 @@ def checked_speed(speed: ArrayLike, spacing: float | Sequence[float]) -> tuple[A
     steps = (float(spacing),) * values.ndim if np.isscalar(spacing) else tuple(float(h) for h in spacing)  # type: ignore[union-attr, arg-type]
     if len(steps) != values.ndim or not all(np.isfinite(h) and h > 0 for h in steps):
         raise ReferenceSolverError(f"spacing={spacing} does not fit a speed map of shape {values.shape}; expected one positive step, or one per axis")
-    return values, steps
+    return values.copy(), steps
 
 
 def _checked_faces(faces: Sequence[tuple[str, str]] | None, n_axes: int) -> tuple[tuple[str, str], ...]:
