@@ -1,6 +1,6 @@
-"""`python -m benchmarks`, which `make bench` calls: the derivative step, timed three ways."""
+"""`python -m benchmarks`, which `make bench` calls: the derivative engine against its peers."""
 
-from .derivative_step import main
+from .engine import main
 
 if __name__ == "__main__":
     main()

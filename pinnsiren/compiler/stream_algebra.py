@@ -1,7 +1,8 @@
 """Residuals in streams: the algebra of a residual program, rewritten from jets to the streams that a network carries.
 
-Input: residual programs and a stream plan. Output: expressions in stream symbols. Where the plan carries combinations of second derivatives, each
-residual reads one of them per field.
+Input: residual programs and a stream plan. Output: expressions in stream symbols. A residual depends on derivatives through the operators of its plan
+alone, so any derivatives on which the operators have the right values may stand in for the true ones: the leading derivative of each stream, which
+occurs in no other, takes the stream's value, and all others are zero.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ from typing import Any
 import sympy as sp
 
 from pinnsiren.compiler.residual_program import ResidualProgram
-from pinnsiren.compiler.stream_plan import StreamPlan, combination
-from pinnsiren.errors import CompileError
-from pinnsiren.ir import Jet, partial_derivative
+from pinnsiren.compiler.stream_closure import pivot_orders
+from pinnsiren.compiler.stream_plan import StreamPlan
+from pinnsiren.compiler.streams import StreamLayout
+from pinnsiren.ir import partial_derivative
 
 
 @dataclass(frozen=True)
@@ -38,38 +40,17 @@ class StreamAlgebra:
 
 
 def stream_algebra(programs: Sequence[ResidualProgram], plan: StreamPlan) -> tuple[StreamAlgebra, ...]:
-    """Rewrite all programs.
-
-    Raises:
-        CompileError: derivatives above second order.
-    """
-    if not plan.supported:
-        raise CompileError("a network was asked for derivatives above second order; the stream plan carries first and second ones. Use LeastSquares")
-    return tuple(_rewrite(program, plan) for program in programs)
+    """Rewrite all programs."""
+    return tuple(_rewrite(program, streams.layout) for program, streams in zip(programs, plan.residuals, strict=True))
 
 
-def _rewrite(program: ResidualProgram, plan: StreamPlan) -> StreamAlgebra:
-    expression = program.algebra
+def _rewrite(program: ResidualProgram, layout: StreamLayout) -> StreamAlgebra:
+    leading = {pivot_orders(stream): layout.closed_start + k for k, stream in enumerate(layout.closed)}
     names: dict[Any, Any] = {}
-    for index in sorted({jet.field for jet in program.jets if jet.order == 2}):
-        operators = plan.operators if all(len(operator) == 1 for operator in plan.operators) else (combination(program, index),)
-        for operator in operators:
-            if operator is None or operator not in plan.operators:
-                raise CompileError(f"{program.residual.label}: the stream plan carries {plan.operators} and no {operator}")
-            (leading, factor), *others = operator
-            # The residual depends on the combination alone, so the leading derivative may stand for all of it.
-            stream = stream_symbol(index, plan.layout.operator_start + plan.operators.index(operator))
-            names[Jet(index, leading).symbol] = stream / sp.Float(factor) if factor != 1 else stream
-            names.update({Jet(index, orders).symbol: sp.Integer(0) for orders, _ in others})
     for jet in program.jets:
-        if jet.order == 0:
-            names[jet.symbol] = stream_symbol(jet.field, 0)
-        elif jet.order == 1:
-            names[jet.symbol] = stream_symbol(jet.field, 1 + plan.layout.gradient.index(jet.orders.index(1)))
-    expression = expression.xreplace(names)
-    left = [symbol for symbol in expression.free_symbols if symbol.name.startswith("jet")]
-    if left:
-        raise CompileError(f"{program.residual.label}: the stream plan {plan.operators} does not carry {left}")
+        index = 0 if jet.order == 0 else leading.get(jet.orders)
+        names[jet.symbol] = sp.Integer(0) if index is None else stream_symbol(jet.field, index)
+    expression = program.algebra.xreplace(names)
     symbols = []
     for symbol in sorted(expression.free_symbols, key=str):
         if symbol.name.startswith("stream"):

@@ -1,86 +1,187 @@
-"""Stream plan: the smallest set of derivative streams, closed under a sine layer, that carries the residuals.
+"""Stream plan: for every residual the smallest set of derivative streams that carries it, and whether nested differentiation would be cheaper.
 
-Input: residual programs. Output: `StreamPlan`. A sine layer maps v_i to cos(v) v_i and L v to cos(v) L v - sin(v) sum_ij a_ij v_i v_j, so the set
-{value, gradient, operators} is closed as soon as it holds v_i for every coordinate that an operator differentiates. The plan carries either every
-second derivative that occurs or, when fewer, the linear combinations of them that the residuals read.
+Input: residual programs. Output: `StreamPlan`. A residual reads the derivatives of a field through the span of its gradient with respect to them:
+where `u_tt - c(x)^2 lap u` is asked for, two operators, not three derivatives. `stream_closure` adds what a layer needs to carry them. Residuals have
+points of their own and so streams of their own: Dirichlet rows carry the value alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
 from pinnsiren.compiler.residual_program import ResidualProgram
-from pinnsiren.compiler.streams import StreamLayout
-from pinnsiren.ir import MultiIndex, ProblemIR
+from pinnsiren.compiler.stream_closure import close_streams
+from pinnsiren.compiler.streams import Operator, StreamLayout
+from pinnsiren.ir import Jet, MultiIndex, ProblemIR, partial_derivative
+from pinnsiren.language.sources import SourceFamily
 
-Operator = tuple[tuple[MultiIndex, float], ...]  # ((multi-index, constant coefficient), ...)
+NESTED_OVERHEAD = 1.25
+"""Time of a product in nested differentiation over one in streams: 517 ms / 33 against 153 ms / 12 at 4096 points and two outputs
+(benchmarks/results/derivative_step_cpu.json); graphs of small products and passes over memory between them."""
+
+_EXPANDABLE = 200  # operations: larger coefficients are compared as they stand
+
+
+@dataclass(frozen=True)
+class ResidualStreams:
+    """Streams of one residual.
+
+    Attributes:
+        layout: the streams.
+        nested_units: matrix products per hidden layer and step of nested differentiation, parameter gradient included.
+        reverse: nested differentiation is cheaper, and gradients of the loss take it.
+    """
+
+    layout: StreamLayout
+    nested_units: int
+    reverse: bool
+
+    @property
+    def units(self) -> int:
+        """Matrix products per hidden layer and step: forward, gradient of the input and gradient of the weights of every stream."""
+        return 3 * self.layout.size
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """Streams of every network output.
+    """Streams of every residual.
 
     Attributes:
-        layout: value, gradient coordinates, number of second-order operators.
-        operators: per operator its constant coefficients by multi-index; a single entry is a plain second derivative.
-        units: matrix products per hidden layer and step, parameter gradient included.
-        nested_units: the same for nested reverse mode.
-        supported: False when derivatives above second order occur; a network then cannot carry them.
+        residuals: in the order of the residuals.
+        labels: of the residuals, for `explain`.
+        coordinates: names of the coordinates, for `explain`.
     """
 
-    layout: StreamLayout
-    operators: tuple[Operator, ...]
-    units: int
-    nested_units: int
-    supported: bool
+    residuals: tuple[ResidualStreams, ...]
+    labels: tuple[str, ...]
+    coordinates: tuple[str, ...]
+
+    @property
+    def largest(self) -> ResidualStreams:
+        """The residual with the most streams."""
+        return max(self.residuals, key=lambda streams: streams.layout.size)
+
+    @property
+    def layout(self) -> StreamLayout:
+        """The largest layout."""
+        return self.largest.layout
+
+    @property
+    def supported(self) -> bool:
+        """Whether streams carry the problem: lowering admits no order that they do not."""
+        return True
 
     def __str__(self) -> str:
-        if not self.supported:
-            return "derivatives above second order: no stream plan"
-        names = ", ".join(self.layout.names)
-        return f"{self.layout.size} streams ({names}), {self.units} matrix products per layer and step; nested: {self.nested_units}"
+        groups: dict[ResidualStreams, list[str]] = {}
+        for streams, label in zip(self.residuals, self.labels, strict=True):
+            groups.setdefault(streams, []).append(label)
+        return "\n              ".join(self._line(streams, labels) for streams, labels in groups.items())
+
+    def _line(self, streams: ResidualStreams, labels: list[str]) -> str:
+        size = streams.layout.size
+        names = ", ".join(["u", *(self._name(stream.operator) for stream in streams.layout.closed)])
+        where = labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+        counts = f"{streams.units} matrix products per layer and step; nested: {streams.nested_units}"
+        return f"{size} {'stream' if size == 1 else 'streams'} ({names}), {counts}{', which is taken' if streams.reverse else ''} [{where}]"
+
+    def _name(self, operator: Operator) -> str:
+        text = ""
+        for orders, coefficient in operator:
+            derivative = "u_" + "".join(name * count for name, count in zip(self.coordinates, orders, strict=True))
+            size = "" if abs(coefficient) == 1 else f"{abs(coefficient):.4g} "
+            text += (" - " if coefficient < 0 else " + " if text else "") + size + derivative
+        return text.strip()
 
 
 def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPlan:
-    """Choose the cheaper of individual second derivatives and contracted operators."""
-    dimension = len(ir.coordinates)
-    supported = all(jet.order <= 2 for jet in ir.jets)
-    first = {axis for jet in ir.jets if jet.order == 1 for axis in range(dimension) if jet.orders[axis]}
-    second = sorted({jet.orders for jet in ir.jets if jet.order == 2}, reverse=True)
-    operators = _contracted(programs, second)
-    if operators is None or len(operators) >= len(second):
-        operators = tuple(((orders, 1.0),) for orders in second)
-    gradient = tuple(sorted(first | {axis for orders in second for axis in range(dimension) if orders[axis]}))
-    layout = StreamLayout(dimension, gradient, len(operators))
-    n_outputs = sum(1 + is_complex for is_complex in ir.is_complex) * ir.n_shots
-    g = len(gradient)
-    nested = 3 * (1 + n_outputs * (1 + 2 * g)) if second else 3 * (1 + n_outputs * bool(g))
-    return StreamPlan(layout, operators, 3 * layout.size, nested, supported)
+    """Plan every residual."""
+    residuals = tuple(_plan_residual(ir, program) for program in programs)
+    return StreamPlan(residuals, tuple(program.residual.label for program in programs), tuple(map(str, ir.coordinates)))
 
 
-def _contracted(programs: Sequence[ResidualProgram], second: list[MultiIndex]) -> tuple[Operator, ...] | None:
-    """Find constant-coefficient combinations of second derivatives that serve every residual, or None."""
-    found: list[Operator] = []
-    for program in programs:
-        for index in sorted({jet.field for jet in program.jets if jet.order == 2}):
-            operator = combination(program, index)
-            if operator is None:
-                return None
-            if operator not in found:
-                found.append(operator)
-    return tuple(found)
+def _plan_residual(ir: ProblemIR, program: ResidualProgram) -> ResidualStreams:
+    layout = close_streams(wanted_operators(program), len(ir.coordinates))
+    outputs = [(1 + is_complex) * ir.n_shots for is_complex in ir.is_complex]
+    sweeps = {index: nested_sweeps(orders) for index, orders in _derivatives(program.jets).items()}
+    nested = 3 * (1 + sum(outputs[index] * count for index, count in sweeps.items()))
+    # The generic sweeps differentiate every output of the network.
+    executed = 3 * (1 + sum(outputs) * max(sweeps.values(), default=0))
+    return ResidualStreams(layout, nested, bool(sweeps) and NESTED_OVERHEAD * executed < 3 * layout.size)
 
 
-def combination(program: ResidualProgram, field_index: int) -> Operator | None:
-    """Return the one combination of second derivatives of a field that a residual reads, or None.
+def _derivatives(jets: Sequence[Jet]) -> dict[int, list[MultiIndex]]:
+    found: dict[int, list[MultiIndex]] = {}
+    for jet in jets:
+        if jet.order:
+            found.setdefault(jet.field, []).append(jet.orders)
+    return found
 
-    The partial derivatives of the residual are then proportional to constants; their common factor stays in the algebra.
+
+def wanted_operators(program: ResidualProgram) -> tuple[Operator, ...]:
+    """The operators through which a residual reads derivatives, with constant real coefficients.
+
+    The gradient of the residual with respect to the derivatives of a field is a sum of functions times constant vectors; the vectors are the
+    operators. A residual that is not complex differentiable reads every derivative by itself.
     """
-    partials = zip(program.jets, program.partials, strict=True)
-    second = {jet.orders: partial for jet, partial in partials if jet.field == field_index and jet.order == 2}
-    pairs = sorted(second.items(), reverse=True, key=lambda pair: pair[0])
-    ratios = [(orders, sp.simplify(partial / pairs[0][1])) for orders, partial in pairs]
-    if not all(ratio.is_number and ratio.is_real for _, ratio in ratios):
-        return None
-    return tuple((orders, float(ratio)) for orders, ratio in ratios)
+    operators: dict[Operator, None] = {}
+    for index in _derivatives(program.jets):
+        jets = [jet for jet in program.jets if jet.field == index and jet.order]
+        rows = _constant_vectors(program, jets) if program.is_analytic else None
+        if rows is None:
+            rows = [{jet.orders: 1.0} for jet in jets]
+        for row in rows:
+            operators[tuple(sorted(row.items(), reverse=True))] = None
+    return tuple(operators)
+
+
+def _constant_vectors(program: ResidualProgram, jets: Sequence[Jet]) -> list[dict[MultiIndex, float]] | None:
+    """The vectors, real and imaginary parts apart; None where the gradient is not an expression of its own."""
+    rows: dict[tuple[sp.Expr, bool], dict[MultiIndex, float]] = {}
+    for jet in jets:
+        partial = partial_derivative(program.residual.expression, jet.symbol)
+        if partial.has(sp.Derivative, sp.Subs):
+            return None
+        for key, number in _terms(partial).items():
+            for part, is_imaginary in zip(number.as_real_imag(), (False, True), strict=True):
+                if part != 0:
+                    rows.setdefault((key, is_imaginary), {})[jet.orders] = float(part)
+    return list(rows.values())
+
+
+def _terms(expression: sp.Expr) -> Mapping[sp.Expr, sp.Expr]:
+    """Split a coefficient into functions and their constant factors."""
+    if expression.count_ops() <= _EXPANDABLE:
+        expression = sp.expand(expression)
+    terms: dict[sp.Expr, sp.Expr] = {}
+    for term in sp.Add.make_args(expression):
+        number, function = term.as_independent(*term.free_symbols, as_Add=False) if term.free_symbols else (term, sp.S.One)
+        if number.has(SourceFamily):
+            number, function = sp.S.One, term
+        terms[function] = terms.get(function, sp.S.Zero) + number
+    return terms
+
+
+def nested_sweeps(wanted: Sequence[MultiIndex]) -> int:
+    """Matrix products per layer that nested reverse mode adds to the value, per output.
+
+    Every sweep differentiates one derivative and costs as much as the graph below it: 1 for the gradient, 2 for its derivatives, 4, 8. A square of a
+    second-order operator is differentiated as a whole: the operator of the operator.
+    """
+    needed = {order: {orders for orders in wanted if sum(orders) == order} for order in range(1, 5)}
+    total = 0
+    for order in range(4, 0, -1):
+        parents: set[MultiIndex] = set()
+        for orders in sorted(needed[order], reverse=True):
+            lower = [tuple(count - (i == axis) for i, count in enumerate(orders)) for axis in range(len(orders)) if orders[axis]]
+            known = [parent for parent in lower if parent in parents or parent in needed.get(order - 1, set())]
+            parents.add((known or lower)[0])
+        total += len(parents) * 2 ** (order - 1)
+        if order > 1:
+            needed[order - 1] |= parents
+    axes = {axis for orders in wanted for axis, count in enumerate(orders) if count}
+    squares = {orders for orders in wanted if sum(orders) == 4}
+    pairs = {tuple((2 * (i == a)) + (2 * (i == b)) for i in range(len(wanted[0]))) for a in axes for b in axes} if wanted else set()
+    if squares and squares == pairs and len(axes) > 1:
+        return min(total, 4 * (1 + len(axes)) ** 2 - 1)
+    return total

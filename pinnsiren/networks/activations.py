@@ -1,4 +1,4 @@
-"""Activations with their first two derivatives, by name."""
+"""Activations with their first four derivatives, by name."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pinnsiren.errors import UnknownNameError
 
-_Derivatives = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+_Derivatives = Callable[[Tensor, int], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Activation:
     Attributes:
         name: its name in declarations.
         value: v to sigma(v).
-        derivatives: v to (sigma(v), sigma'(v), sigma''(v)), which share what is costly.
+        derivatives: (v, order) to [sigma(v), sigma'(v), ...] up to an order of at most four; they share what is costly.
     """
 
     name: str
@@ -36,26 +36,35 @@ class Activation:
         return math.sqrt(float(weight.sum() / (weight * self.value(v) ** 2).sum()))
 
 
-def _sine(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    s = torch.sin(v)
-    return s, torch.cos(v), -s
+def _sine(v: Tensor, order: int) -> list[Tensor]:
+    s, c = torch.sin(v), torch.cos(v)
+    return [s, c, -s, -c, s][: order + 1]
 
 
-def _cosine(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    c = torch.cos(v)
-    return c, -torch.sin(v), -c
+def _cosine(v: Tensor, order: int) -> list[Tensor]:
+    s, c = torch.sin(v), torch.cos(v)
+    return [c, -s, -c, s, c][: order + 1]
 
 
-def _tanh(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    t = torch.tanh(v)
-    slope = 1.0 - t * t
-    return t, slope, -2.0 * t * slope
+def _tanh(v: Tensor, order: int) -> list[Tensor]:
+    # sigma' = 1 - sigma^2, differentiated by Leibniz.
+    rows = [torch.tanh(v)]
+    rows.append(1.0 - rows[0] * rows[0])
+    for n in range(1, order):
+        rows.append(-sum((math.comb(n, k) * rows[k] * rows[n - k] for k in range(1, n + 1)), rows[0] * rows[n]))
+    return rows
 
 
-def _sigmoid(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    p = torch.sigmoid(v)
-    slope = p * (1.0 - p)
-    return p, slope, slope * (1.0 - 2.0 * p)
+def _logistic(p: Tensor, order: int) -> list[Tensor]:
+    """Derivatives of the sigmoid from its value: p' = p (1 - p), differentiated by Leibniz."""
+    rows = [p, p * (1.0 - p)]
+    for n in range(1, order):
+        rows.append(rows[n] - sum((math.comb(n, k) * rows[k] * rows[n - k] for k in range(1, n + 1)), rows[0] * rows[n]))
+    return rows
+
+
+def _sigmoid(v: Tensor, order: int) -> list[Tensor]:
+    return _logistic(torch.sigmoid(v), order)
 
 
 def _softplus_value(v: Tensor) -> Tensor:
@@ -63,30 +72,37 @@ def _softplus_value(v: Tensor) -> Tensor:
     return torch.logaddexp(v, torch.zeros_like(v))
 
 
-def _softplus(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    p = torch.sigmoid(v)
-    return _softplus_value(v), p, p * (1.0 - p)
+def _softplus(v: Tensor, order: int) -> list[Tensor]:
+    return [_softplus_value(v), *_logistic(torch.sigmoid(v), order - 1)]
 
 
-def _swish(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    p = torch.sigmoid(v)
-    slope = p * (1.0 - p)
-    return v * p, p + v * slope, slope * (2.0 + v * (1.0 - 2.0 * p))
+def _times_argument(v: Tensor, rows: list[Tensor]) -> list[Tensor]:
+    """Derivatives of v f(v) from those of f: v f^(n) + n f^(n-1)."""
+    return [v * rows[0]] + [rows[n - 1] * n + v * rows[n] for n in range(1, len(rows))]
 
 
-def _gelu(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _swish(v: Tensor, order: int) -> list[Tensor]:
+    return _times_argument(v, _sigmoid(v, order))
+
+
+def _gelu(v: Tensor, order: int) -> list[Tensor]:
     cumulative = 0.5 * torch.erfc(v * -math.sqrt(0.5))
-    density = torch.exp(-0.5 * v * v) / math.sqrt(2.0 * math.pi)
-    return v * cumulative, cumulative + v * density, density * (2.0 - v * v)
+    density = [row / math.sqrt(2.0 * math.pi) for row in _gaussian(v, order - 1)]
+    return _times_argument(v, [cumulative, *density])
 
 
-def _gaussian(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    g = torch.exp(-0.5 * v * v)
-    return g, -v * g, (v * v - 1.0) * g
+def _gaussian(v: Tensor, order: int) -> list[Tensor]:
+    # g^(n+1) = -v g^(n) - n g^(n-1).
+    rows = [torch.exp(-0.5 * v * v)]
+    if order:
+        rows.append(-v * rows[0])
+    for n in range(1, order):
+        rows.append(-v * rows[n] - n * rows[n - 1])
+    return rows
 
 
 def _first(derivatives: _Derivatives) -> Callable[[Tensor], Tensor]:
-    return lambda v: derivatives(v)[0]
+    return lambda v: derivatives(v, 1)[0]
 
 
 def _activation(name: str, derivatives: _Derivatives, value: Callable[[Tensor], Tensor] | None = None) -> Activation:

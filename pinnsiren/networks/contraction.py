@@ -1,8 +1,9 @@
-"""Second-order operators as lists of products of first derivatives.
+"""What a layer adds to a stream besides `sigma'(v) v_k`: lists of products of other streams.
 
-Under an activation, `L_k sigma(v) = sigma'(v) L_k v + sigma''(v) q_k` with `q_k = sum_ij A^k_ij v_i v_j`.
-Input: the matrices `A^k`, constant `(K, G, G)` or per point `(K, N, G, G)`. Output: for each operator the
-terms `c_ij v_i v_j`, i <= j, that are not identically zero, so that a Laplacian costs G products and not G^2.
+Under an activation, `D_k sigma(v) = sigma'(v) v_k + sum_n sigma^(n)(v) * (products of n streams)`. Input: the matrices `A^k`
+of second-order operators `sum_ij A^k_ij d_i d_j`, constant `(K, G, G)` or per point `(K, N, G, G)`, and the closed streams of
+a layout. Output: for each stream behind the value the products that are not identically zero, so that a Laplacian costs G
+products and not G^2.
 """
 
 from collections.abc import Sequence
@@ -16,28 +17,26 @@ from pinnsiren.errors import CompileError
 
 
 @dataclass(frozen=True)
-class OperatorTerm:
-    """The product `coefficient * v_i * v_j`; i and j count within the gradient streams.
+class StreamTerm:
+    """The product `coefficient * v_i * v_j * ...`, to be multiplied by the derivative of the activation of as many orders as there are factors.
 
     Attributes:
-        first: i.
-        second: j >= i.
-        coefficient: `A_ii`, or `A_ij + A_ji`: a number, or a tensor that broadcasts against (n_points,
-            width).
+        factors: indices of two to four streams.
+        coefficient: a number, or a tensor that broadcasts against (n_points, width).
     """
 
-    first: int
-    second: int
+    factors: tuple[int, ...]
     coefficient: float | Tensor
 
-    def restrict(self, start: int, stop: int) -> "OperatorTerm":
+    def restrict(self, start: int, stop: int) -> "StreamTerm":
         """The same term on the points start..stop-1."""
         if isinstance(self.coefficient, float) or self.coefficient.shape[0] == 1:
             return self
-        return OperatorTerm(self.first, self.second, self.coefficient[start:stop])
+        return StreamTerm(self.factors, self.coefficient[start:stop])
 
 
-Terms = tuple[tuple[OperatorTerm, ...], ...]
+Terms = tuple[tuple[StreamTerm, ...], ...]
+"""Per stream 1..S-1 its products."""
 
 
 def check_stream_inputs(inputs: Tensor, contraction: Tensor | None, layout: StreamLayout, n_in: int) -> None:
@@ -70,8 +69,8 @@ def check_stream_inputs(inputs: Tensor, contraction: Tensor | None, layout: Stre
         )
 
 
-def operator_terms(contraction: Tensor | None, layout: StreamLayout, like: Tensor) -> Terms:
-    """List the products of first derivatives in each operator, without those that vanish.
+def stream_terms(contraction: Tensor | None, layout: StreamLayout, like: Tensor) -> Terms:
+    """List the products of every stream behind the value, without those that vanish.
 
     Constant matrices on the CPU become numbers, whatever device the streams are on: keep them there, since
     reading them from another device would stall it. Matrices elsewhere, or with a gradient of their own, keep
@@ -83,47 +82,59 @@ def operator_terms(contraction: Tensor | None, layout: StreamLayout, like: Tenso
         like: the streams; coefficients that stay tensors move to their device and type.
 
     Returns:
-        For each of the K operators its terms.
+        S - 1 tuples of terms.
     """
-    if contraction is None or layout.n_operators == 0:
-        return ()
+    none: tuple[StreamTerm, ...] = ()
+    operators = () if contraction is None or layout.n_operators == 0 else _operator_terms(contraction, len(layout.gradient), like)
+    closed = tuple(tuple(StreamTerm(product.factors, product.coefficient) for product in stream.products) for stream in layout.closed)
+    return (none,) * len(layout.gradient) + operators + closed
+
+
+def _operator_terms(contraction: Tensor, width: int, like: Tensor) -> Terms:
     readable = contraction.device.type == "cpu" and not contraction.requires_grad
-    width = len(layout.gradient)
     folded = contraction + contraction.transpose(-1, -2)
-    operators: list[tuple[OperatorTerm, ...]] = []
+    operators: list[tuple[StreamTerm, ...]] = []
     for matrix in folded:
-        terms: list[OperatorTerm] = []
+        terms: list[StreamTerm] = []
         for i in range(width):
             for j in range(i, width):
                 entry = matrix[..., i, j] if i < j else 0.5 * matrix[..., i, i]
                 if readable and not bool(torch.any(entry != 0)):
                     continue
                 constant = readable and entry.ndim == 0
-                terms.append(OperatorTerm(i, j, float(entry) if constant else entry.to(like).reshape(-1, 1)))
+                terms.append(StreamTerm((1 + i, 1 + j), float(entry) if constant else entry.to(like).reshape(-1, 1)))
         operators.append(tuple(terms))
     return tuple(operators)
 
 
 def restrict_terms(terms: Terms, start: int, stop: int) -> Terms:
     """The terms on the points start..stop-1."""
-    return tuple(tuple(term.restrict(start, stop) for term in operator) for operator in terms)
+    return tuple(tuple(term.restrict(start, stop) for term in stream) for stream in terms)
 
 
-def quadratic_form(first_derivatives: Tensor, terms: Sequence[OperatorTerm]) -> Tensor:
-    """q = sum_ij A_ij v_i v_j.
+def highest_order(terms: Terms) -> int:
+    """The highest derivative of the activation that the products ask for."""
+    return max((len(term.factors) for stream in terms for term in stream), default=1)
+
+
+def product_sum(streams: Tensor, terms: Sequence[StreamTerm]) -> Tensor:
+    """sum of coefficient * v_i * v_j * ...
 
     Args:
-        first_derivatives: (G, N, width), the v_i.
-        terms: the products of one operator.
+        streams: (S, N, width), the v_k.
+        terms: products of one stream, at least one.
 
     Returns:
         (N, width).
     """
-    total = torch.zeros_like(first_derivatives[0])
+    total = torch.zeros_like(streams[0])
     for term in terms:
-        v, w = first_derivatives[term.first], first_derivatives[term.second]
+        *others, last = (streams[index] for index in term.factors)
+        head = others[0]
+        for factor in others[1:]:
+            head = head * factor
         if isinstance(term.coefficient, float):
-            total = torch.addcmul(total, v, w, value=term.coefficient)
+            total = torch.addcmul(total, head, last, value=term.coefficient)
         else:
-            total = torch.addcmul(total, v * w, term.coefficient)
+            total = torch.addcmul(total, head * last, term.coefficient)
     return total

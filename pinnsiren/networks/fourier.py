@@ -9,7 +9,7 @@ from pinnsiren.compiler.streams import StreamLayout
 
 from .activations import COSINE, SINE, Activation, find_activation
 from .base import AbstractNetwork, check_counts, check_positive, draw_normal, frequencies_per_input
-from .contraction import operator_terms
+from .contraction import stream_terms
 from .layered import AffineLayer, LayeredModule
 from .mlp import build_layers
 from .tape import activation_streams, affine_streams
@@ -39,7 +39,7 @@ class FourierFeatureModule(LayeredModule):
 
     def embed_streams(self, inputs: Tensor, contraction: Tensor | None, layout: StreamLayout) -> Tensor:
         """Streams of the features, (S, N, 2 n_features)."""
-        terms = operator_terms(contraction, layout, inputs)
+        terms = stream_terms(contraction, layout, inputs)
         phase = affine_streams(inputs, self.frequencies, None)
         return torch.cat([activation_streams(phase, wave, terms, layout) for wave in (SINE, COSINE)], dim=-1)
 

@@ -9,7 +9,7 @@ from pinnsiren.compiler.streams import StreamLayout
 
 from .activations import Activation
 from .base import AbstractNetworkModule
-from .contraction import check_stream_inputs, operator_terms
+from .contraction import check_stream_inputs, stream_terms
 from .tape import AffineMap, LayerTrace, layered_streams
 
 
@@ -120,7 +120,7 @@ class LayeredModule(AbstractNetworkModule):
         """Streams of every layer, through the autograd tape; arguments as in `streams`."""
         check_stream_inputs(inputs, contraction, layout, self.n_in)
         embedded = self.embed_streams(inputs, contraction, layout)
-        return layered_streams(embedded, self.affine_maps(), self.activation, operator_terms(contraction, layout, inputs), layout)
+        return layered_streams(embedded, self.affine_maps(), self.activation, stream_terms(contraction, layout, inputs), layout)
 
     def taped_streams(self, inputs: Tensor, contraction: Tensor | None, layout: StreamLayout) -> Tensor:
         """Same as `streams`, differentiable any number of times."""

@@ -16,7 +16,7 @@ from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.errors import ProblemError
 
 from .base import AbstractNetwork, AbstractNetworkModule, check_counts
-from .contraction import check_stream_inputs
+from .contraction import StreamTerm, check_stream_inputs, stream_terms
 
 
 def _derivative(scalar: Tensor, variable: Tensor) -> Tensor:
@@ -65,13 +65,26 @@ def _nested_column(value: Tensor, x: Tensor, matrices: Tensor, layout: StreamLay
         wanted = list(layout.gradient)
         hessian = torch.stack([_derivative(gradient[:, i].sum(), x)[:, wanted] for i in wanted], dim=1)
         rows += list((matrices * hessian).sum((-1, -2)))
+    known = {(0,) * x.shape[1]: value}
+    for stream in layout.closed:
+        rows.append(torch.stack([coefficient * _partial(known, orders, x) for orders, coefficient in stream.operator]).sum(0))
     return torch.stack(rows)
+
+
+def _partial(known: dict[tuple[int, ...], Tensor], orders: tuple[int, ...], x: Tensor) -> Tensor:
+    """One partial derivative (N,), by differentiating a lower one; `known` collects them."""
+    if orders not in known:
+        axis = max(range(len(orders)), key=lambda i: orders[i])
+        lower = tuple(count - (i == axis) for i, count in enumerate(orders))
+        known[orders] = _derivative(_partial(known, lower, x).sum(), x)[:, axis]
+    return known[orders]
 
 
 def nested_input_streams(function: Callable[[Tensor], Tensor], inputs: Tensor, contraction: Tensor | None, layout: StreamLayout) -> Tensor:
     """Streams of a function of inputs xi whose own streams are given.
 
-    By the chain rule `d_i f = xi_i . grad f` and `L f = (L xi) . grad f + sum_ij A_ij xi_i . (hess f) xi_j`.
+    By the chain rule `d_i f = xi_i . grad f` and `L f = (L xi) . grad f + sum_ij A_ij xi_i . (hess f) xi_j`; higher
+    streams read higher derivatives of f along the streams of xi.
 
     Args:
         function: (N, n_in) to (N, n_out), each row on its own.
@@ -82,24 +95,43 @@ def nested_input_streams(function: Callable[[Tensor], Tensor], inputs: Tensor, c
     Returns:
         (S, N, n_out).
     """
-    g = len(layout.gradient)
-    tangents, curvatures = inputs[1 : 1 + g], inputs[1 + g :]
+    terms = stream_terms(contraction, layout, inputs)
     with torch.enable_grad():
         xi = inputs[0] if inputs.requires_grad else inputs[0].detach().requires_grad_(True)
         value = function(xi)
-        matrices = _batched(contraction, layout, value)
         columns = []
         for channel in range(value.shape[1]):
+            directions = _Directions(value[:, channel], xi, inputs)
             rows = [value[:, channel]]
-            if g:
-                gradient = _derivative(value[:, channel].sum(), xi)
-                rows += list((gradient * tangents).sum(-1))
-            if layout.n_operators:
-                turned = torch.stack([_derivative((gradient * tangent).sum(), xi) for tangent in tangents])
-                hessian = torch.einsum("inx,jnx->nij", turned, tangents)
-                rows += list((gradient * curvatures).sum(-1) + (matrices * hessian).sum((-1, -2)))
+            for k, products in enumerate(terms, start=1):
+                row = directions.along((k,))
+                for term in products:
+                    row = row + _weighted(directions.along(term.factors), term)
+                rows.append(row)
             columns.append(torch.stack(rows))
         return torch.stack(columns, dim=-1)
+
+
+class _Directions:
+    """Derivatives of one output along input streams, each held constant; gradients that several of them share are swept once."""
+
+    def __init__(self, value: Tensor, xi: Tensor, inputs: Tensor) -> None:
+        self._known: dict[tuple[int, ...], Tensor] = {(): value}
+        self._gradients: dict[tuple[int, ...], Tensor] = {}
+        self._xi, self._inputs = xi, inputs
+
+    def along(self, factors: tuple[int, ...]) -> Tensor:
+        """(N,), the derivative along the streams of `factors`."""
+        if factors not in self._known:
+            lower = factors[1:]
+            if lower not in self._gradients:
+                self._gradients[lower] = _derivative(self.along(lower).sum(), self._xi)
+            self._known[factors] = (self._gradients[lower] * self._inputs[factors[0]]).sum(-1)
+        return self._known[factors]
+
+
+def _weighted(values: Tensor, term: StreamTerm) -> Tensor:
+    return term.coefficient * values if isinstance(term.coefficient, float) else term.coefficient[:, 0] * values
 
 
 class WrappedModule(AbstractNetworkModule):

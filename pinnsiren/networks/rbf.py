@@ -11,15 +11,14 @@ from pinnsiren.errors import ProblemError
 
 from .activations import Activation, find_activation
 from .base import AbstractNetwork, check_counts, check_positive, draw_uniform
-from .contraction import operator_terms, quadratic_form
+from .contraction import product_sum, stream_terms
 from .layered import AffineLayer, LayeredModule
 from .mlp import build_layers
 from .tape import activation_streams
 
 
-def _exponential(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    e = torch.exp(v)
-    return e, e, e
+def _exponential(v: Tensor, order: int) -> list[Tensor]:
+    return [torch.exp(v)] * (order + 1)
 
 
 EXPONENTIAL = Activation("exponential", torch.exp, _exponential)
@@ -50,15 +49,16 @@ class RBFModule(LayeredModule):
 
         The exponent v = -|x - c|^2 / (2 s^2) has v_i = -(x - c) . x_i / s^2 and L v = -((x - c) . L x + sum_ij A_ij x_i . x_j) / s^2.
         """
-        terms = operator_terms(contraction, layout, inputs)
+        terms = stream_terms(contraction, layout, inputs)
         sharpness = torch.exp(-2 * self.log_deviations)
         offsets = inputs[0][:, None, :] - self.centres
-        slopes = torch.einsum("nmx,snx->snm", offsets, inputs[1:])
-        rows = [0.5 * offsets.pow(2).sum(-1)[None], slopes]
-        if terms:
-            spread = torch.stack([quadratic_form(inputs[1 : layout.operator_start], operator).sum(-1, keepdim=True) for operator in terms])
-            rows = [rows[0], slopes[: layout.operator_start - 1], slopes[layout.operator_start - 1 :] + spread]
-        return activation_streams(-torch.cat(rows) * sharpness, EXPONENTIAL, terms, layout)
+        rows = [0.5 * offsets.pow(2).sum(-1), *torch.einsum("nmx,snx->snm", offsets, inputs[1:])]
+        for k, products in enumerate(terms, start=1):
+            # The half square has no derivative above the second, so that longer products fall away.
+            pairs = [term for term in products if len(term.factors) == 2]
+            if pairs:
+                rows[k] = rows[k] + product_sum(inputs, pairs).sum(-1, keepdim=True)
+        return activation_streams(-torch.stack(rows) * sharpness, EXPONENTIAL, terms, layout)
 
 
 @dataclass(frozen=True)

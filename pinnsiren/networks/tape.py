@@ -5,6 +5,7 @@ One affine layer and one activation, `u = sigma(v)`, `v = A z + b`, carry the st
     value        u    = sigma(v)
     gradient     u_i  = sigma'(v) v_i
     operator     L u  = sigma'(v) L v + sigma''(v) sum_ij A_ij v_i v_j
+    any stream   u_k  = sigma'(v) v_k + sum_n sigma^(n)(v) * (products of n streams)
 
 The affine map acts on all S N rows in one matrix product. What torch records can be differentiated again
 (Hessian-vector products, coefficients that depend on parameters), which the hand-written adjoint of
@@ -20,7 +21,7 @@ from torch import Tensor
 from pinnsiren.compiler.streams import StreamLayout
 
 from .activations import Activation
-from .contraction import Terms, quadratic_form
+from .contraction import Terms, highest_order, product_sum
 
 AffineMap = tuple[Tensor, Tensor]
 """Weight (width_out, width_in) and bias (width_out,), frequencies folded in."""
@@ -62,21 +63,23 @@ def activation_streams(streams: Tensor, activation: Activation, terms: Terms, la
 
     Args:
         streams: (S, N, width) pre-activations.
-        activation: sigma with two derivatives.
-        terms: products of first derivatives in each operator.
+        activation: sigma with its derivatives.
+        terms: products of every stream behind the value.
         layout: order of the streams.
 
     Returns:
         (S, N, width).
     """
-    value, slope, curvature = activation.derivatives(streams[0])
-    chained = slope * streams[1:]
-    if not terms:
-        return torch.cat((value[None], chained))
-    g = len(layout.gradient)
-    first_derivatives = streams[1 : 1 + g]
-    operators = [torch.addcmul(chained[g + k], curvature, quadratic_form(first_derivatives, operator)) for k, operator in enumerate(terms)]
-    return torch.cat((value[None], chained[:g], torch.stack(operators)))
+    rows = activation.derivatives(streams[0], highest_order(terms))
+    chained = rows[1] * streams[1:]
+    if not any(terms):
+        return torch.cat((rows[0][None], chained))
+    result = [rows[0]]
+    for stream, products in zip(chained, terms, strict=True):
+        for order in sorted({len(term.factors) for term in products}):
+            stream = torch.addcmul(stream, rows[order], product_sum(streams, [term for term in products if len(term.factors) == order]))
+        result.append(stream)
+    return torch.stack(result)
 
 
 def layered_streams(streams: Tensor, maps: Sequence[AffineMap], activation: Activation, terms: Terms, layout: StreamLayout) -> list[LayerTrace]:
@@ -86,7 +89,7 @@ def layered_streams(streams: Tensor, maps: Sequence[AffineMap], activation: Acti
         streams: (S, N, width_in) streams of the first layer's input.
         maps: weight and bias of each layer.
         activation: sigma between the layers.
-        terms: products of first derivatives in each operator.
+        terms: products of every stream behind the value.
         layout: order of the streams.
 
     Returns:

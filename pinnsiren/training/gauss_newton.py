@@ -16,6 +16,8 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
+from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
@@ -33,15 +35,17 @@ class GaussNewton(AbstractMethod):
         rows_per_parameter: real rows per parameter when `points` is None: below three, small networks fit the points and not the equation.
         eliminate: solve the last layer exactly where the problem is linear in it.
         maximum_steps: most steps.
+        jacobian_bytes: a larger Jacobian is never formed; its normal equations are summed over chunks of points.
     """
 
     points: int | None = None
     rows_per_parameter: float = 3.5
     eliminate: bool = True
     maximum_steps: int = 100_000
+    jacobian_bytes: int = JACOBIAN_BYTES
 
     def __post_init__(self) -> None:
-        for name in ("points", "rows_per_parameter", "maximum_steps"):
+        for name in ("points", "rows_per_parameter", "maximum_steps", "jacobian_bytes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ProblemError(f"GaussNewton was given {name}={value}; expected a positive number")
@@ -71,16 +75,16 @@ class GaussNewtonRun(NetworkRun):
     def __init__(self, method: GaussNewton, compiled: CompiledProblem, settings: RunSettings) -> None:
         super().__init__(method, compiled, settings, method.points, method.rows_per_parameter)
         affine = all(program.is_affine_in_jets for program in compiled.programs)
-        self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule)
+        rows = sum(residual.weights.numel() * self.problem.n_outputs for residual in self.training)
+        # A Jacobian that does not fit is never formed: normal equations are summed over chunks of points, and the last layer trains with the rest.
+        self.accumulates = rows * (self.module.n_parameters + len(self.unknowns)) * self.dtype.itemsize > method.jacobian_bytes
+        self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule) and not self.accumulates
         self.damping, self.growth = FIRST_DAMPING, 2.0
 
     def advance(self) -> float:
         """Take one accepted step (or give up after the damping has grown to its limit); return half the sum of squares."""
-        rows, jacobian = self.problem.jacobian(self.module, self.training, self.unknowns)
-        loss = 0.5 * float(rows.pow(2).sum())
-        projected, moving = self._project(jacobian)
+        system, moving, loss = self._linearise()
         start, scalars = self.parameters(), self.unknowns.clone()
-        system = _DampedSystem(projected, rows)
         while self.damping < LARGEST_DAMPING:
             step, predicted = system.step(self.damping)
             self._move(start, scalars, step, moving)
@@ -97,6 +101,15 @@ class GaussNewtonRun(NetworkRun):
         self.stuck = True
         return loss
 
+    def _linearise(self) -> tuple["_DampedSystem | AccumulatedSystem", torch.Tensor, float]:
+        """Return the system of the step, the columns that it moves and half the sum of squares."""
+        if self.accumulates:
+            equations = accumulate_normal_equations(self.problem, self.module, [Chunk(1.0, self.training)], self.unknowns)
+            return AccumulatedSystem(equations), torch.arange(len(equations.right), device=self.problem.device), 0.5 * equations.squares
+        rows, jacobian = self.problem.jacobian(self.module, self.training, self.unknowns)
+        projected, moving = self._project(jacobian)
+        return _DampedSystem(projected, rows), moving, 0.5 * float(rows.pow(2).sum())
+
     def _project(self, jacobian: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Remove the range of the last layer's columns from the others; return what moves and its column indices."""
         indices = torch.arange(jacobian.shape[1], device=jacobian.device)
@@ -112,7 +125,7 @@ class GaussNewtonRun(NetworkRun):
 
     def _move(self, start: torch.Tensor, scalars: torch.Tensor, step: torch.Tensor, moving: torch.Tensor) -> None:
         full = torch.zeros(len(start) + len(scalars), dtype=start.dtype, device=start.device)
-        full[moving] = step
+        full[moving] = step.to(full)
         self.set_parameters(start + full[: len(start)])
         self.unknowns = self.clip(scalars + full[len(start) :])
 

@@ -14,9 +14,11 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_start import shift_parameters, solve_damped
+from pinnsiren.training.parallel import SHARES, join_ranks
 
 CURVATURE_TOLERANCE = 1e-300  # let the line search, not absolute tolerances on tiny losses, decide when to stop
 FIRST_LOSS = 1e10  # the loss is scaled to start here: torch drops curvature pairs with y.s below the absolute number 1e-10
@@ -69,7 +71,7 @@ class LBFGS(AbstractMethod):
 
 @dataclass(frozen=True)
 class Adam(AbstractMethod):
-    """Settings of Adam; every reported step draws fresh points.
+    """Settings of Adam; every reported step draws fresh points. Under `torchrun` the points are split over the processes.
 
     Attributes:
         points: collocation points of an equation.
@@ -232,7 +234,10 @@ class AdamRun(NetworkRun):
     method: Adam
 
     def __init__(self, method: Adam, compiled: CompiledProblem, settings: RunSettings) -> None:
-        super().__init__(method, compiled, settings, method.points, 1.0)
+        # More points than a chunk are never held together: they are drawn again, chunk by chunk, in every iteration.
+        super().__init__(method, compiled, settings, min(method.points, CHUNK_POINTS), 1.0)
+        self.n_points = method.points
+        self.ranks = join_ranks(self.problem.device)
         self.scalars = torch.nn.Parameter(self.unknowns.clone())
         trained = [*self.module.parameters(), *([self.scalars] if len(self.unknowns) else [])]
         self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate)
@@ -240,17 +245,37 @@ class AdamRun(NetworkRun):
     def advance(self) -> float:
         """Run some iterations on fresh points; return the loss."""
         seed = 1_000_003 * self.settings.seed + 97 * (self.steps + 1)
-        points = self.problem.prepare(self.n_points, seed)
-        loss = torch.zeros(())
+        whole_at_once = self.n_points <= CHUNK_POINTS and self.ranks.size == 1
+        points = self.problem.prepare(self.n_points, seed) if whole_at_once else None
+        loss = 0.0
         for _ in range(self.method.iterations):
             self.optimizer.zero_grad()
-            loss = self.problem.loss(self.module, points, self.scalars)
-            loss.backward()  # type: ignore[no-untyped-call]
+            if points is None:
+                loss = self._accumulate(seed)
+            else:
+                whole = self.problem.loss(self.module, points, self.scalars)
+                whole.backward()  # type: ignore[no-untyped-call]
+                loss = float(whole.detach())
             self.optimizer.step()
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
         self.unknowns = self.scalars.detach().clone()
-        return float(loss.detach())
+        return loss
+
+    def _accumulate(self, seed: int) -> float:
+        """Write the gradient over all chunks, those of other processes included; return the loss."""
+        scalars = [self.scalars] if len(self.scalars) else []
+        chunk = max(1, min(CHUNK_POINTS, self.n_points // SHARES))
+        chunks = draw_chunks(self.problem, self.n_points, seed, chunk, self.ranks)
+        loss, gradient = self.ranks.sum(*accumulate_gradient(self.problem, self.module, chunks, self.scalars, scalars))
+        assign_gradient([*self.module.parameters(), *scalars], gradient)
+        return loss
+
+    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
+        """Stop when process 0 does: clocks differ."""
+        reason = super().stop_reason(elapsed) if self.ranks.rank == 0 else None
+        agreed: tuple[str, str] | None = self.ranks.agree(reason)
+        return agreed
 
     def adopt(self, other: NetworkRun) -> None:
         """Take over network and unknown scalars."""

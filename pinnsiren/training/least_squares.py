@@ -21,7 +21,8 @@ from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors,
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
-from pinnsiren.training.row_system import RowSystem, solve_least_squares
+from pinnsiren.training.row_blocks import solve_rows
+from pinnsiren.training.row_system import RowSystem
 from pinnsiren.training.sampling import PointSet
 
 REDUNDANCIES = (1.3, 2.5, 5.0)  # features per independent function: little for oscillating fields, much for smooth ones
@@ -294,15 +295,13 @@ class LeastSquaresRun(AbstractRun):
         """Solve the equations linearised at the field of each shot."""
         columns = []
         for shot in range(self.compiled.ir.n_shots):
-            matrix, right = system.rows(training, model, shot)
-            columns.append(solve_least_squares(matrix, right[:, shot : shot + 1]))
+            columns.append(solve_rows(system, training, model, shot))
         return torch.cat(columns, dim=1)
 
     def _newton(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> FeatureModel:
         """Solve once where the residuals are affine, else by Newton's method with steps halved until the residual falls."""
         if all(program.is_affine for program in self.compiled.programs):
-            matrix, right = system.rows(training, None)
-            return FeatureModel(model.bases, model.frequencies, system.split(solve_least_squares(matrix, right)))
+            return FeatureModel(model.bases, model.frequencies, system.split(solve_rows(system, training, None)))
         norm = system.residual_norm(training, model)
         for _ in range(self.method.newton_steps):
             change = system.split(self._correction(system, training, model))

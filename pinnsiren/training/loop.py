@@ -14,6 +14,7 @@ from pinnsiren.errors import NonFiniteError, TrainingError
 from pinnsiren.status import Status
 from pinnsiren.training.checkpoint import read_checkpoint, write_checkpoint
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
+from pinnsiren.training.parallel import LostRankError
 
 ABORTED = ("interrupted", "out_of_memory", "non_finite")
 MEMORY_WORDS = ("allocate", "out of memory")  # torch reports the CPU's memory as a plain RuntimeError
@@ -107,6 +108,8 @@ def _translate(error: BaseException) -> Status:
     if isinstance(error, KeyboardInterrupt):
         text = "stopped from the keyboard; the model is that of the last finished step. Pass checkpoint=path to be able to resume"
         return Status("interrupted", text)
+    if isinstance(error, LostRankError):
+        return Status("interrupted", f"{error}; the model is that of the last finished step. Pass checkpoint=path to be able to resume")
     if isinstance(error, NonFiniteError):
         return Status("non_finite", f"{error}, or, with a gradient method, lower its learning rate; the model is that of the last good step")
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in MEMORY_WORDS):

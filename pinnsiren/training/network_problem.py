@@ -5,23 +5,21 @@ output channels of one network, a complex field two of them; rows are real and i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import sympy as sp
 import torch
 from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.stream_algebra import StreamAlgebra, stream_algebra
-from pinnsiren.compiler.stream_plan import Operator
 from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.compiler.torch_program import TorchFunction, compile_torch
 from pinnsiren.errors import NonFiniteError
-from pinnsiren.ir import MultiIndex
-from pinnsiren.language.numeric import evaluator
 from pinnsiren.networks.jacobian import features, residual_jacobian
+from pinnsiren.networks.nested import nested_input_streams
+from pinnsiren.training.point_streams import PointStreams
 from pinnsiren.training.sampling import PointSet, sample_residual
 from pinnsiren.training.scaling import residual_scale
 
@@ -34,11 +32,15 @@ class PreparedPoints:
         inputs: (S, N, n_in) input streams.
         envelopes: per field (S, S, N): streams of envelope * v from the streams of v; None where the envelope is 1.
         coefficients: of the residual's algebra, each (N, 1) or (N, n_shots).
+        layout: the streams S of the residual.
+        reverse: gradients of the loss take nested differentiation, which is cheaper here.
     """
 
     inputs: torch.Tensor
     envelopes: tuple[torch.Tensor | None, ...]
     coefficients: list[torch.Tensor]
+    layout: StreamLayout
+    reverse: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,13 @@ class NetworkProblem:
 
     def __init__(self, compiled: CompiledProblem, device: torch.device, dtype: torch.dtype) -> None:
         self.compiled, self.device, self.dtype = compiled, device, dtype
-        self.layout: StreamLayout = compiled.streams.layout
         self.algebras: tuple[StreamAlgebra, ...] = stream_algebra(compiled.programs, compiled.streams)
         self.functions: list[TorchFunction] = [compile_torch(algebra) for algebra in self.algebras]
         self.unknown_functions = [compile_torch(a, a.unknown_partials) if a.unknown_partials else None for a in self.algebras]
-        self.contraction = _contraction(compiled.streams.operators, self.layout) if self.layout.n_operators else None
         symbols = compiled.ir.coordinates
         extra = dict.fromkeys(chart.network_input for chart in compiled.charts if chart.network_input is not None)
         self.input_expressions = (*compiled.scales.local(symbols), *extra)
-        self._inputs = _StreamEvaluator(self.input_expressions, symbols, self.layout, compiled.streams.operators)
-        self._envelopes = [
-            None if envelope == 1 else _StreamEvaluator((envelope,), symbols, self.layout, compiled.streams.operators)
-            for envelope in compiled.ir.envelope
-        ]
+        self._point_streams: dict[StreamLayout, PointStreams] = {}
 
     @property
     def n_inputs(self) -> int:
@@ -126,14 +122,20 @@ class NetworkProblem:
             weights=self._tensor((relative / (scale * np.sqrt(len(drawn.points))))[:, None]),
         )
 
-    def prepare_points(self, points: NDArray[np.float64], index: int | None = None, normals: Any = None) -> PreparedPoints:
-        """Evaluate inputs, envelopes and, for a residual, coefficients at points."""
-        coefficients = [] if index is None else [self._tensor(c) for c in self.compiled.programs[index].coefficients(points, normals)]
-        envelopes = tuple(
-            None if evaluate is None else self._tensor(_product_matrices(evaluate(points)[:, :, 0], self.layout, self.contraction))
-            for evaluate in self._envelopes
-        )
-        return PreparedPoints(self._tensor(self._inputs(points)), envelopes, coefficients)
+    def prepare_points(self, points: NDArray[np.float64], index: int, normals: Any = None) -> PreparedPoints:
+        """Evaluate inputs, envelopes and coefficients of a residual at points."""
+        coefficients = [self._tensor(c) for c in self.compiled.programs[index].coefficients(points, normals)]
+        streams = self.compiled.streams.residuals[index]
+        return replace(self.prepare_layout(points, streams.layout), coefficients=coefficients, reverse=streams.reverse)
+
+    def prepare_layout(self, points: NDArray[np.float64], layout: StreamLayout) -> PreparedPoints:
+        """Evaluate inputs and envelopes at points, in any layout of closed streams."""
+        if layout not in self._point_streams:
+            ir = self.compiled.ir
+            self._point_streams[layout] = PointStreams(layout, ir.coordinates, self.input_expressions, ir.envelope)
+        evaluate = self._point_streams[layout]
+        envelopes = tuple(None if matrices is None else self._tensor(matrices) for matrices in evaluate.envelopes(points))
+        return PreparedPoints(self._tensor(evaluate.inputs(points)), envelopes, [], layout)
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         kind = self.complex_dtype if np.iscomplexobj(array) else self.dtype
@@ -166,7 +168,7 @@ class NetworkProblem:
 
     def rows(self, module: Any, residual: PreparedResidual, unknowns: torch.Tensor) -> torch.Tensor:
         """Return the weighted real rows (R, N) of one residual, with autograd history."""
-        values = [self.side_values(self._streams(module, side), side, residual.index, unknowns) for side in residual.sides]
+        values = [self.side_values(self._loss_streams(module, side), side, residual.index, unknowns) for side in residual.sides]
         return self._real_rows(values[0] if len(values) == 1 else values[0] - values[1], residual)
 
     def _real_rows(self, value: torch.Tensor, residual: PreparedResidual) -> torch.Tensor:
@@ -176,8 +178,13 @@ class NetworkProblem:
         return torch.cat([value.real, value.imag], dim=1).T if value.is_complex() else value.T
 
     def _streams(self, module: Any, side: PreparedPoints) -> torch.Tensor:
-        streams: torch.Tensor = module.streams(side.inputs, self.contraction, self.layout)
+        streams: torch.Tensor = module.streams(side.inputs, None, side.layout)
         return streams
+
+    def _loss_streams(self, module: Any, side: PreparedPoints) -> torch.Tensor:
+        if side.reverse and torch.is_grad_enabled():
+            return nested_input_streams(module, side.inputs, None, side.layout)
+        return self._streams(module, side)
 
     def all_rows(self, module: Any, residuals: Sequence[PreparedResidual], unknowns: torch.Tensor) -> torch.Tensor:
         """Return all rows as one vector, without autograd history."""
@@ -203,7 +210,7 @@ class NetworkProblem:
             block = torch.zeros(1, device=self.device, dtype=self.dtype)
             seeds = [torch.autograd.grad(row.sum(), leaves, retain_graph=True, allow_unused=True) for row in real]
             for position, side in enumerate(residual.sides):
-                hidden = features(module, side.inputs, self.contraction, self.layout)
+                hidden = features(module, side.inputs, None, side.layout)
                 stacked = torch.stack([torch.zeros_like(leaves[position]) if s[position] is None else s[position] for s in seeds])
                 weights = torch.einsum("rsno,snw->rnow", stacked, hidden).flatten(2)
                 block = block + torch.cat([weights, stacked[:, 0]], dim=2).flatten(0, 1)
@@ -223,7 +230,7 @@ class NetworkProblem:
             block = None
             for position, side in enumerate(residual.sides):
                 stacked = torch.stack([torch.zeros_like(leaves[position]) if s[position] is None else s[position] for s in seeds])
-                part = residual_jacobian(module, side.inputs, self.contraction, self.layout, stacked)
+                part = residual_jacobian(module, side.inputs, None, side.layout, stacked)
                 block = part if block is None else block + part
             assert block is not None
             if len(unknowns):
@@ -249,57 +256,3 @@ class NetworkProblem:
                 column = self._unknown_names.index(str(symbol))
                 columns[: real.numel(), column] += sign * real.reshape(-1)
         return columns
-
-
-class _StreamEvaluator:
-    """Streams of expressions of the coordinates: values, gradients, operators; NumPy, double precision."""
-
-    def __init__(self, expressions: Sequence[Any], symbols: tuple[sp.Symbol, ...], layout: StreamLayout, operators: tuple[Operator, ...]) -> None:
-        flat: list[Any] = []
-        for expression in map(sp.sympify, expressions):
-            flat.append(expression)
-            flat += [sp.diff(expression, symbols[axis]) for axis in layout.gradient]
-            for operator in operators:
-                flat.append(sp.Add(*[sp.Float(c) * _differentiate(expression, symbols, orders) for orders, c in operator]))
-        self._size, self._count = layout.size, len(expressions)
-        self._evaluate = evaluator(flat, symbols)
-
-    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (S, N, n_expressions)."""
-        values = np.stack(self._evaluate(points), axis=0).real
-        return np.ascontiguousarray(values.reshape(self._count, self._size, len(points)).transpose(1, 2, 0))
-
-
-def _differentiate(expression: Any, symbols: tuple[sp.Symbol, ...], orders: MultiIndex) -> Any:
-    for symbol, count in zip(symbols, orders, strict=True):
-        expression = expression.diff(symbol, count) if count else expression
-    return expression
-
-
-def _contraction(operators: tuple[Operator, ...], layout: StreamLayout) -> torch.Tensor:
-    """Return the symmetric matrices of the operators over the gradient coordinates; constants stay on the CPU, where they become literals."""
-    matrices = torch.zeros(len(operators), len(layout.gradient), len(layout.gradient), dtype=torch.float64)
-    for matrix, operator in zip(matrices, operators, strict=True):
-        for orders, coefficient in operator:
-            axes = [layout.gradient.index(axis) for axis, count in enumerate(orders) for _ in range(count)]
-            i, j = axes
-            matrix[i, j] += 0.5 * coefficient
-            matrix[j, i] += 0.5 * coefficient
-    return matrices
-
-
-def _product_matrices(envelope: NDArray[np.float64], layout: StreamLayout, contraction: torch.Tensor | None) -> NDArray[np.float64]:
-    """Return (S, S, N): streams of envelope * v as combinations of the streams of v (Leibniz)."""
-    size, n_points = envelope.shape
-    g = len(layout.gradient)
-    matrices = np.zeros((size, size, n_points))
-    for stream in range(size):
-        matrices[stream, stream] = envelope[0]
-        if stream:
-            matrices[stream, 0] = envelope[stream]
-    if contraction is not None:
-        for k, a in enumerate(contraction.numpy()):
-            row = layout.operator_start + k
-            for j in range(g):
-                matrices[row, 1 + j] = 2 * sum(a[i, j] * envelope[1 + i] for i in range(g))
-    return matrices

@@ -1,0 +1,67 @@
+"""The benchmark of the derivative engine measures one thing in several ways, and keeps its promise on memory."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+if "benchmarks" not in sys.modules:
+    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
+    folder = CHECKOUT / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["benchmarks"])
+engine = importlib.import_module("benchmarks.engine")
+page = importlib.import_module("benchmarks.engine_page")
+ways = importlib.import_module("benchmarks.engine_ways")
+Case, build, nested_step, streams_step = ways.Case, ways.build, ways.nested_step, ways.streams_step
+
+AGREEMENT = {torch.float64: 1e-12, torch.float32: 5e-5}  # random functionals of order one
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def flat(gradient):
+    return torch.cat([part.flatten().double() for part in gradient])
+
+
+@pytest.mark.parametrize("dtype", list(AGREEMENT), ids=str)
+@pytest.mark.parametrize("operator", ["laplacian", "biharmonic"])
+def test_all_ways_give_one_gradient(operator, dtype):
+    case = Case(operator, 32, 2, dtype, width=32)
+    exact = flat(nested_step(build(replace(case, dtype=torch.float64)))())
+    steps = [streams_step, lambda built: streams_step(built, tape=True), nested_step]
+    for way in steps + [ways.forward_step] * (operator == "laplacian"):
+        assert float((flat(way(build(case))()) - exact).norm() / exact.norm()) < AGREEMENT[dtype]
+
+
+def test_the_hand_adjoint_keeps_few_bytes_per_point():
+    kept = ways.bytes_kept(Case("laplacian", 64, 2), streams_step)
+    # Blocks of 256 floats: cosine and sine in the first layer; in two more also two first derivatives and the Laplacian.
+    assert (2 + 5 + 5) * 1024 <= kept <= engine.BARS["bytes"]
+
+
+def test_a_row_holds_ratios_and_the_page_shows_them(tmp_path):
+    row = engine.measure(Case("laplacian", 16, 1, width=16), 3)
+    assert set(row["over_hand_adjoint"]) == {"tape", "nested", "jvp of jvp"}
+    assert row["products_per_layer"] == {"streams": 12, "nested": 18}
+    page.write_page({"results": [row], "machine": {"device": "a <b>"}, "network": "n"}, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("data:image/png;base64") == 2 and "a &lt;b&gt;" in text
+
+
+def test_the_dual_step_agrees_with_an_explicit_jacobian():
+    # Conditioned by the damping of 1e-6: six of sixteen digits go.
+    assert engine.measure_gauss_newton(20, 16, "cpu", 2)["difference"] < 1e-8
