@@ -1,0 +1,347 @@
+"""Least squares on sine features in stretched coordinates, marched through time windows.
+
+A first march finds the fronts: each window is solved on the stretch of its initial values, then on that of its own coarse solution, and halved until
+its residual is small. Every further march takes stretches and first guesses from the last one, more functions per local scale, and more windows where
+the solution is not smooth in time. Two marches differ by about the error of the coarser one, with all that windows have handed on.
+"""
+
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.charts.front_stretch import Stretch, even_stretch, local_scales, stretch_from_scales
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import NonFiniteError, ProblemError
+from pinnsiren.language.conditions import Periodic
+from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.language.locations import space_of
+from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
+from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
+from pinnsiren.training.row_system import residual_system
+from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
+from pinnsiren.training.windowed_model import InitialExtension, LastInstant, WindowedModel, windowed, windowed_model_from_state
+
+Array = NDArray[np.float64]
+FIRST_WINDOWS = 8
+FIRST_TARGET = 1e-2  # residual of a window times its length over the field, in the first march: fronts are then in place
+SHARPER = 20.0  # from march to march
+SHORTEST = 1e-7  # of the whole time: below, initial data with a kink or a jump are left as they are
+RETRIES = 3
+N_INSTANTS, N_LINES = 5, 9  # at which stretches are read from a window
+SMALLEST_HARMONICS = 5
+ENOUGH = 1e-11
+CHEAP_SECONDS, CHEAP = 3.0, 0.25
+
+
+@dataclass(frozen=True)
+class StretchedLeastSquares(AbstractMethod):
+    """Settings of least squares on stretched axes.
+
+    Attributes:
+        density: functions per local scale of the solution in the first march.
+        growth: of the density from march to march.
+        time_harmonics: harmonics in time per window in the first march; one more every second march.
+        oversampling: collocation points per function, along each axis.
+        newton_steps: most linear systems per window.
+        maximum_functions: largest number of functions of a window.
+    """
+
+    density: float = 2.5
+    growth: float = 1.3
+    time_harmonics: int = 3
+    oversampling: float = 1.5
+    newton_steps: int = 10
+    maximum_functions: int = 4000
+
+    def __post_init__(self) -> None:
+        for name, low in (("density", 0), ("growth", 1), ("time_harmonics", 0), ("oversampling", 1), ("newton_steps", 0), ("maximum_functions", 0)):
+            if not getattr(self, name) > low:
+                raise ProblemError(f"StretchedLeastSquares was given {name}={getattr(self, name)}; expected a number above {low}")
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits evolutions on boxes of one or two dimensions that are of first order in time and nonlinear, or whose coefficients vary."""
+        refusal = _refusal(compiled)
+        if refusal:
+            return Suitability(False, refusal, np.inf)
+        if compiled.structure.in_fields == "nonlinear":
+            return Suitability(True, "fronts may form and move: axes are stretched across them, window by window in time", 0.9)
+        return Suitability(True, "axes are stretched where the solution of a window is steep", 1.1)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "StretchedRun":
+        """Begin with the march that finds the fronts."""
+        return StretchedRun(self, compiled, settings)
+
+
+def _refusal(compiled: CompiledProblem) -> str:
+    """Say why the method does not fit, in a few words; empty if it does."""
+    ir = compiled.ir
+    space = space_of(ir.domain)
+    if not isinstance(ir.domain, SpaceTime) or not isinstance(space, Box) or len(space.coordinates) > 2:
+        return "it marches in time on an interval or a rectangle"
+    if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
+        return "it serves real fields without unknown coefficients, shots or split-off parts"
+    for residual in ir.residuals:
+        if residual.kind not in ("equation", "initial", "condition") or residual.region.kind not in ("part", "pair", "domain"):
+            return f"it has no rows for `{residual.label}`"
+        if residual.kind != "equation" and residual.region.kind == "domain":
+            return f"it has no rows for `{residual.label}`"
+        if residual.kind == "equation" and any(jet.orders[-1] > 1 for jet in ir.jets):
+            return "the equations are of second order in time"
+    for axis in space.coordinates:
+        count = sum(isinstance(c, Periodic) and c.axis == axis for c in ir.problem.conditions)
+        if count not in (0, len(ir.problem.fields)):
+            return "some fields are periodic, others not"
+    return ""
+
+
+@dataclass
+class StretchedRun(AbstractRun):
+    """Marches, each finer than the last."""
+
+    method: StretchedLeastSquares
+    compiled: CompiledProblem
+    settings: RunSettings
+    level: int = 0
+    estimate: float = np.inf
+    residual: float = np.inf
+    ratio: float = 1.0
+    last_seconds: float = 0.0
+    slowdown: float = 2.5
+    confirmed: int = 0
+    fits: list[WindowFit] = dataclass_field(default_factory=list)
+    densities: list[float] = dataclass_field(default_factory=list)
+    amplitude: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.evaluators = Evaluators(self.compiled)
+        domain = self.compiled.ir.domain
+        assert isinstance(domain, SpaceTime)
+        self.times = domain.time_bounds
+        periodic = {c.axis for c in self.compiled.ir.problem.conditions if isinstance(c, Periodic)}
+        self.even = tuple(even_stretch(*domain.space.bounds[s], s in periodic) for s in domain.space.coordinates)
+
+    # -- one march
+
+    def step(self) -> dict[str, float]:
+        """March once through all windows."""
+        begin = perf_counter()
+        previous = windowed(self.fits) if self.fits else None
+        edges = np.linspace(*self.times, FIRST_WINDOWS + 1)
+        if previous is None:
+            pending = [(float(a), float(b), self.method.density) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        else:
+            pending = [(*fit.shape.times, d * self.method.growth) for fit, d in zip(self.fits, self.densities, strict=True) if fit.shape.times]
+        pending.reverse()
+        fits: list[WindowFit] = []
+        densities: list[float] = []
+        while pending:
+            first, last, density = pending.pop()
+            start = fits[-1].model if fits else None
+            fit, density, split = self._window((first, last), density, start, previous)
+            if split:
+                middle = 0.5 * (first + last)
+                pending += [(middle, last, density), (first, middle, density)]
+                continue
+            fits.append(fit)
+            densities.append(density)
+        self._judge(fits, densities, previous)
+        seconds = perf_counter() - begin
+        self.slowdown = max(1.5, seconds / self.last_seconds) if self.last_seconds else 2.5
+        self.last_seconds = seconds
+        return {
+            "size": float(sum(sum(basis.n_features for basis in fit.model.bases) for fit in fits)),
+            "windows": float(len(fits)),
+            "largest_window": float(max(fit.model.bases[0].n_features for fit in fits)),
+            "linear_systems": float(sum(fit.steps for fit in fits)),
+            "training_residual": float(np.sqrt(sum(fit.training**2 for fit in fits))) / self.amplitude,
+            "fresh_residual": self.residual,
+            "estimated_error": self.estimate,
+        }
+
+    def _window(
+        self, times: tuple[float, float], density: float, start: FittedModel | None, previous: WindowedModel | None
+    ) -> tuple[WindowFit, float, bool]:
+        """Solve a window; the last value says that it has to be halved instead."""
+        target = FIRST_TARGET / SHARPER**self.level
+        guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even)
+        for attempt in range(RETRIES + 1):
+            shape = WindowShape(times, stretches, self._harmonics(stretches, density))
+            fit = fit_window(self.evaluators, shape, start, guess, self.method.oversampling, self.method.newton_steps)
+            size = self._size(fit)
+            if previous is None:
+                self.amplitude = max(self.amplitude, size)
+            good = fit.fresh <= target * max(self.amplitude, 1e-300)
+            if good or attempt == RETRIES:
+                break
+            finite = np.isfinite(fit.fresh) and fit.fresh < self.amplitude
+            in_time, in_space = tails(fit) if finite else (1.0, 0.0)
+            if in_time >= in_space or not finite:
+                break
+            if previous is None:
+                stretches = self._stretches(fit.model, times, stretches)
+            density *= 1.3
+            guess = fit.model
+        halve = not good and times[1] - times[0] > SHORTEST * (self.times[1] - self.times[0])
+        if not good and np.isfinite(fit.fresh) and halve:
+            in_time, in_space = tails(fit)
+            halve = in_time >= in_space or fit.fresh > self.amplitude * FIRST_TARGET
+        return fit, density, halve
+
+    def fits_at(self, times: tuple[float, float]) -> tuple[Stretch, ...]:
+        """Return the stretches of the last march in the middle of a window."""
+        middle = 0.5 * (times[0] + times[1])
+        for fit in self.fits:
+            if fit.shape.times is not None and fit.shape.times[1] >= middle:
+                return fit.shape.stretches
+        return self.even
+
+    def _harmonics(self, stretches: tuple[Stretch, ...], density: float) -> tuple[int, ...]:
+        space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * density * stretch.length))) for stretch in stretches]
+        in_time = self.method.time_harmonics + self.level // 2
+        most = self.method.maximum_functions / (2 * in_time + 1)
+        while np.prod([2 * n + 1 for n in space]) > most:
+            space = [max(1, int(0.95 * n)) for n in space]
+        return (*space, in_time)
+
+    def _stretches(self, model: FittedModel, times: tuple[float, float], last: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
+        """Read the stretch of each axis from a coarse solution, at some instants and along some lines."""
+        result = []
+        instants = np.linspace(*times, N_INSTANTS)
+        for axis, stretch in enumerate(last):
+            line = stretch.line()
+            axes = [other.physical(np.linspace(-0.5, 0.5, N_LINES + 2)[1:-1] * other.length) for other in last]
+            axes[axis] = line
+            points = grid([*axes, instants])
+            values = []
+            for field in range(len(self.compiled.ir.is_complex)):
+                sampled = np.asarray(model.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), len(instants))
+                values.append(np.moveaxis(sampled, axis, -1).reshape(-1, len(line)))
+            ranges = np.repeat([np.ptp(value) for value in values], [len(value) for value in values])
+            result.append(stretch_from_scales(line, local_scales(line, np.concatenate(values), ranges), stretch.periodic))
+        return tuple(result)
+
+    def _size(self, fit: WindowFit) -> float:
+        points, weights = fit.shape.quadrature(4, 3)
+        values = [fit.model.evaluate(i, points, (0,) * points.shape[1])[:, 0] for i in range(len(fit.model.bases))]
+        return float(np.sqrt(np.mean([weights @ value**2 for value in values]) / np.sum(weights)))
+
+    # -- how wrong it is
+
+    def _judge(self, fits: list[WindowFit], densities: list[float], previous: WindowedModel | None) -> None:
+        """Compare a march with the last one at points that resolve the fronts."""
+        sampled = [fit.shape.quadrature(8, 5) for fit in fits]
+        points = np.concatenate([pair[0] for pair in sampled])
+        roots = np.sqrt(np.concatenate([pair[1] for pair in sampled]))[:, None]
+        zero = (0,) * points.shape[1]
+        model = windowed(fits)
+        values = [roots * model.evaluate(i, points, zero) for i in range(len(self.compiled.ir.is_complex))]
+        self.amplitude = float(np.sqrt(np.mean([np.sum(v**2) for v in values]) / np.sum(roots**2))) or 1.0
+        residual = float(np.sqrt(sum(fit.fresh**2 for fit in fits))) / self.amplitude
+        if not np.isfinite(residual):
+            raise NonFiniteError("a residual of a time window")
+        if previous is not None:
+            self.ratio = residual / max(self.residual, 1e-300)
+            before = [roots * previous.evaluate(i, points, zero) for i in range(len(values))]
+            self.estimate = estimate_from_sizes(values, before, [np.zeros_like(v) for v in values], self.ratio, residual)
+        self.residual, self.fits, self.densities = residual, fits, densities
+        self.level += 1
+
+    def _confirm(self) -> None:
+        """Look once, before a march is called a success, for what the collocation points missed."""
+        if self.confirmed == self.level:
+            return
+        self.confirmed = self.level
+        system, model = residual_system(self.compiled), self.model()
+        seed = 1_000_003 * self.settings.seed + 7919 * self.level
+        fresh = system.residual_norm(system.samples(8192, seed), model) / self.amplitude
+        cost = max(fit.model.bases[0].n_features for fit in self.fits)
+        self.estimate = with_the_unseen(self.estimate, self.compiled, model, fresh, self.amplitude, cost, seed + 3)
+
+    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
+        """Decide after each march."""
+        if self.level < 2:
+            return None
+        settings, following = self.settings, self.predicted_seconds()
+        left = settings.seconds - elapsed
+        too_large = max(fit.model.bases[0].n_features for fit in self.fits) * self.method.growth > self.method.maximum_functions
+        if self.estimate <= settings.tolerance:
+            cheap = following < min(left, max(CHEAP * left, CHEAP_SECONDS))
+            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and self.ratio < 1 and not too_large:
+                return None
+            self._confirm()
+            if self.estimate <= settings.tolerance:
+                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
+        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
+        if self.ratio > 1 and self.level > 3:
+            return "tolerance_not_reached", (
+                f"{wanted}: a finer march no longer lowers the residual ({self.residual:.2g}). Something is not smooth along the axes (fronts oblique to "
+                "them, jumps of coefficients or data), or equations and conditions contradict each other"
+            )
+        if too_large:
+            return "tolerance_not_reached", f"{wanted}: raise StretchedLeastSquares(maximum_functions=...)"
+        if following > left:
+            return "out_of_time", f"{wanted}: the next march needs about {following:.0f} s, {max(left, 0):.0f} s are left. Raise seconds, or loosen tolerance"
+        return None
+
+    def predicted_seconds(self) -> float:
+        """Return the cost of the next march."""
+        return self.last_seconds * self.slowdown
+
+    def error_estimate(self) -> float:
+        """Return the estimate of the last march."""
+        return self.estimate
+
+    def model(self) -> WindowedModel:
+        """Return the last march."""
+        return windowed(self.fits)
+
+    def state(self) -> StateTree:
+        """Return the last march and the counters."""
+        numbers = ("level", "estimate", "residual", "ratio", "last_seconds", "slowdown", "confirmed", "amplitude")
+        return {
+            **{name: getattr(self, name) for name in numbers},
+            "densities": np.array(self.densities),
+            "fits": np.array([(fit.training, fit.fresh, fit.steps) for fit in self.fits]),
+            "model": self.model().state(),
+        }
+
+    def restore(self, state: StateTree) -> None:
+        """Continue from a state."""
+        for name in ("level", "confirmed"):
+            setattr(self, name, int(state[name]))
+        for name in ("estimate", "residual", "ratio", "last_seconds", "slowdown", "amplitude"):
+            setattr(self, name, float(state[name]))
+        self.densities = [float(value) for value in np.asarray(state["densities"])]
+        model = windowed_model_from_state(self.compiled, state["model"])
+        rows = np.asarray(state["fits"])
+        self.fits = [WindowFit(s, m, float(r[0]), float(r[1]), int(r[2])) for s, m, r in zip(model.shapes, model.models, rows, strict=True)]
+
+
+def tails(fit: WindowFit) -> tuple[float, float]:
+    """Return how much of a window's solution lies in the highest functions in time, and along the axes of space.
+
+    Chebyshev coefficients on as many points as there are functions, the highest sixth of them.
+    """
+    shape = fit.shape
+    result = []
+    for axis in range(len(shape.harmonics)):
+        reduced = replace(shape, harmonics=tuple(n if i == axis else min(n, 12) for i, n in enumerate(shape.harmonics)))
+        axes = reduced.axes(1.0)
+        count = 2 * shape.harmonics[axis] + 1
+        unit = np.cos(np.pi * np.arange(count) / (count - 1))
+        axes[axis] = shape.on_axis(axis, unit)
+        points = grid(axes)
+        worst = 0.0
+        for field in range(len(fit.model.bases)):
+            values = fit.model.evaluate(field, points, (0,) * len(axes))[:, 0].reshape(*map(len, axes))
+            values = np.moveaxis(values, axis, 0).reshape(count, -1)
+            coefficients = np.polynomial.chebyshev.chebvander(unit, count - 1)
+            spectrum = np.abs(np.linalg.solve(coefficients, values))
+            worst = max(worst, float(np.sqrt(np.mean(np.sum(spectrum[-max(2, count // 6) :] ** 2, axis=0)))))
+        result.append(worst)
+    return result[-1], max(result[:-1])
