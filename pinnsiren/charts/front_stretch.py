@@ -3,8 +3,8 @@
 Input: a coarse solution as a plain NumPy callable, or its values along lines. Output: `Stretch`, a monotone analytic map of one axis in which the
 solution is evenly spread, and the `Chart` made of one stretch per axis.
 
-The local scale of a solution u of range U is h0 = 1/(S sqrt((u'/U)^2 + abs(u'')/U)): a front tanh(x/d) gets d, a parabola its width. Scales may
-change no faster than in proportion to the distance, h(x) = min_y h0(y) + G abs(x - y): the graded meshes of boundary layers, with G = 1 those of
+The local scale of a solution u of range U is h0 = 1/max(S sqrt((u_x/U)^2 + abs(u_xx)/U), F (abs(u_xxxx)/U)^(1/4)): a front tanh(x/d) gets d. Scales
+may change no faster than in proportion to the distance, h(x) = min_y h0(y) + G abs(x - y): the graded meshes of boundary layers, with G = 1 those of
 asinh(x/d). The coordinate is the integral of 1/h smoothed by Cauchy kernels as wide as h, one per unit: a sum of arc tangents whose poles are as far
 from the real axis as those of the front. On a periodic axis the kernels are Poisson's, so that the map is periodic with all its derivatives.
 
@@ -27,12 +27,16 @@ from pinnsiren.language.heads import StretchMap, stretch_map
 
 Array = NDArray[np.float64]
 STRENGTH = 2.0  # S: the scale of tanh(x/d), whose sqrt((u'/U)^2 + |u''|/U) peaks at 0.6/d, comes out as 0.8 d
+FOURTH = 1.2  # F: what is small but narrow, a rounded kink, counts by its width more than by its size
 GRADING = 0.8  # G: below 1, so that neighbouring kernels overlap
 WIDEST = 1 / 3  # of the axis: a smooth solution is a few units long
 SPACING = 1.0  # units between kernels: the ripple of Cauchy kernels as wide as their distance is 2 exp(-2 pi) = 0.4 %
 MARGIN = 3  # kernels beyond each end of an axis that is not periodic, so that the density does not fall off there
 N_EVEN, N_PER_UNIT = 1600, 24  # points of a line: even ones find what is new, those of the last stretch resolve what is known
-CLOSEST = 0.05  # of the distance wanted: points that nearly coincide are one
+FINEST = 1e-3  # of the axis: scale of a kink unless more is wanted
+RESOLVED = 6.0  # distances of points per local scale: with fewer, second differences say nothing of the true scale
+SPIKE = 4  # points to each side that a kink is compared with, and how far it has to stand out
+SMALLEST_KINK = 1e-3  # jump of the slope against range over axis
 PERIOD_RATIO = 1.5  # period of the features over the extent of the axis: rate cot^2(pi/(4 T)) = 3 per harmonic, 2 T = 3 functions per wavelength
 
 
@@ -102,71 +106,90 @@ class Stretch:
         """Return the lowest frequency of features on this axis: periodic ones fit the axis, others a longer one."""
         return 2 * np.pi / (self.length * (1 if self.periodic else PERIOD_RATIO))
 
-    def line(self) -> Array:
-        """Return points along the axis at which a solution is looked at, sorted."""
+    def lines(self) -> tuple[Array, Array]:
+        """Return two sorted lines of points from end to end: points that resolve this map, and even ones, which find what it does not know of."""
         half = 0.5 * self.length
         known = self.physical(np.linspace(-half, half, int(N_PER_UNIT * self.length)))
-        points = np.unique(np.concatenate([np.linspace(self.low, self.high, N_EVEN), known]))
-        # Points that nearly coincide would make noise of second differences.
-        gaps = np.diff(points)
-        wanted = np.minimum((self.high - self.low) / N_EVEN, 1 / (N_PER_UNIT * self.density(0.5 * (points[1:] + points[:-1]))))
-        points = points[np.concatenate([[True], gaps > CLOSEST * wanted])]
-        points[-1] = self.high
-        return points
+        known[[0, -1]] = self.low, self.high
+        return known, np.linspace(self.low, self.high, N_EVEN)
+
+    def seen_better_evenly(self, points: Array) -> NDArray[np.bool_]:
+        """Return at which points even ones lie closer than those that resolve this map."""
+        return np.asarray((self.high - self.low) / (N_EVEN - 1) * N_PER_UNIT * self.density(points) < 1)
 
 
 def even_stretch(low: float, high: float, periodic: bool = False) -> Stretch:
     """Return the stretch of a smooth solution."""
     axis = np.linspace(low, high, N_EVEN)
-    return stretch_from_scales(axis, np.full(N_EVEN, WIDEST * (high - low)), periodic)
+    return stretch_from_scales(axis, np.full(N_EVEN, WIDEST * (high - low)), low, high, periodic)
 
 
-def local_scales(axis: Array, values: Array, ranges: Array | None = None) -> Array:
+def local_scales(axis: Array, values: Array, ranges: Array | None = None, periodic: bool = False, finest: float = FINEST) -> Array:
     """Return the local scale h0 of a set of functions along an axis.
 
     Args:
         axis: (n,), sorted.
         values: (n_functions, n), on the axis.
         ranges: (n_functions,), range U of each function; None takes that on the axis.
+        periodic: whether the functions continue periodically; a kink where the period closes is then seen.
+        finest: scale, as a share of the axis, given to what the points do not resolve: kinks, jumps, and fronts narrower than their distance.
 
     Returns:
         (n,), physical units; the smallest over the functions.
     """
+    span = axis[-1] - axis[0]
     spans = np.ptp(values, axis=1) if ranges is None else ranges
-    slopes = np.gradient(values, axis, axis=1)
-    curvatures = np.abs(np.gradient(slopes, axis, axis=1))
-    scaled = np.where(spans > 0, spans, 1.0)[:, None]
-    rate = STRENGTH * np.sqrt(np.max((slopes / scaled) ** 2 + curvatures / scaled, axis=0))
-    return np.asarray(1 / np.maximum(rate, 1e-300))
+    scaled = values / np.where(spans > 0, spans, 1.0)[:, None]
+    wrapped, before = axis, 0
+    if periodic:
+        before = min(8, len(axis) - 2)
+        wrapped = np.concatenate([axis[-1 - before : -1] - span, axis, axis[1 : before + 1] + span])
+        scaled = np.hstack([scaled[:, -1 - before : -1], scaled, scaled[:, 1 : before + 1]])
+    slopes = np.gradient(scaled, wrapped, axis=1)
+    curvatures = np.gradient(slopes, wrapped, axis=1)
+    fourth = np.abs(np.gradient(np.gradient(curvatures, wrapped, axis=1), wrapped, axis=1))
+    kinks = np.any(_spikes(np.abs(curvatures), wrapped), axis=0)[before : before + len(axis)]
+    low, high = STRENGTH * np.sqrt(np.max(slopes**2 + np.abs(curvatures), axis=0)), FOURTH * np.max(fourth, axis=0) ** 0.25
+    rate = np.maximum(low, high)[before : before + len(axis)]
+    scales = 1 / np.maximum(rate, 1e-300)
+    gaps = np.diff(axis)
+    widest = np.maximum(np.append(gaps[:1], gaps), np.append(gaps, gaps[-1:]))
+    return np.asarray(np.where(kinks | (scales < RESOLVED * widest), np.minimum(scales, finest * span), scales))
 
 
-def stretch_from_scales(axis: Array, scales: Array, periodic: bool = False) -> Stretch:
+def _spikes(curvatures: Array, axis: Array) -> NDArray[np.bool_]:
+    """Return where a second difference stands out of its neighbourhood, as it does at a kink, (n_functions, n).
+
+    Second differences of a kink live on three points; those of what the points resolve change little over four.
+    """
+    neighbours = np.zeros_like(curvatures)
+    neighbours[:, SPIKE:] = curvatures[:, :-SPIKE]
+    neighbours[:, :-SPIKE] = np.maximum(neighbours[:, :-SPIKE], curvatures[:, SPIKE:])
+    jumps = curvatures * np.gradient(axis) * (axis[-1] - axis[0])
+    return np.asarray((curvatures > SPIKE * neighbours) & (jumps > SMALLEST_KINK))
+
+
+def stretch_from_scales(axis: Array, scales: Array, low: float, high: float, periodic: bool = False) -> Stretch:
     """Return the stretch whose density is one over the graded scales.
 
     Args:
-        axis: (n,), sorted, from end to end.
-        scales: (n,), local scales, physical units.
+        axis: (n,), sorted.
+        scales: (n,), local scales there, physical units.
+        low, high: ends of the axis.
         periodic: whether the axis is periodic.
     """
-    low, high = float(axis[0]), float(axis[-1])
     span = high - low
-    graded = np.minimum(scales, WIDEST * span)
-    rounds = 3 if periodic else 1
-    for _ in range(rounds):
-        for order in (np.arange(len(axis)), np.arange(len(axis))[::-1]):
-            steps = np.abs(np.diff(axis[order]))
-            for i, step in enumerate(steps):
-                here, there = order[i], order[i + 1]
-                graded[there] = min(graded[there], graded[here] + GRADING * step)
-        if periodic:
-            graded[0] = graded[-1] = min(graded[0], graded[-1])
-    cumulative = np.concatenate([[0.0], np.cumsum(np.diff(axis) * 0.5 * (1 / graded[1:] + 1 / graded[:-1]))])
+    capped = np.minimum(scales, WIDEST * span)
+    points = np.unique(np.concatenate([axis, np.linspace(low, high, N_EVEN)]))
+    images = (-span, 0.0, span) if periodic else (0.0,)
+    graded = np.min([_graded(axis + shift, capped, points) for shift in images], axis=0)
+    cumulative = np.concatenate([[0.0], np.cumsum(np.diff(points) * 0.5 * (1 / graded[1:] + 1 / graded[:-1]))])
     total = float(cumulative[-1])
     count = max(3, round(total / SPACING))
     mass = total / count
     at = (np.arange(count) + 0.5) * mass
-    centres = np.interp(at, cumulative, axis)
-    widths = np.interp(centres, axis, graded)
+    centres = np.interp(at, cumulative, points)
+    widths = np.interp(centres, points, graded)
     if not periodic:
         beyond = np.arange(MARGIN) + 0.5
         centres = np.concatenate([low - beyond * graded[0] * mass, centres, high + beyond * graded[-1] * mass])
@@ -176,15 +199,36 @@ def stretch_from_scales(axis: Array, scales: Array, periodic: bool = False) -> S
     )
 
 
-def stretch_from_coarse(coarse: Callable[[Array], Array], last: Stretch) -> Stretch:
+def _graded(at: Array, scales: Array, axis: Array) -> Array:
+    """Return min_y scales(y) + G abs(x - y) over the points `at`, at the points of the axis; running minima from both sides."""
+    rising = np.minimum.accumulate(scales - GRADING * at)
+    falling = np.minimum.accumulate((scales + GRADING * at)[::-1])[::-1]
+    left, right = np.searchsorted(at, axis, side="right") - 1, np.searchsorted(at, axis, side="left")
+    from_left = np.where(left >= 0, rising[np.clip(left, 0, None)] + GRADING * axis, np.inf)
+    from_right = np.where(right < len(at), falling[np.clip(right, None, len(at) - 1)] - GRADING * axis, np.inf)
+    return np.asarray(np.minimum(from_left, from_right))
+
+
+def stretch_from_coarse(
+    coarse: Callable[[Array], Array], last: Stretch, ranges: Array | None = None, finest: float = FINEST
+) -> Stretch:
     """Return the stretch of one axis for a coarse solution.
 
     Args:
         coarse: points of the axis (n,) -> values (n_functions, n); one function per field, instant and line across the other axes.
         last: the stretch that the coarse solution was made on; `even_stretch` at first.
+        ranges: (n_functions,), range of each function; None takes that on the axis.
+        finest: scale of kinks and of what stays unresolved, as a share of the axis.
     """
-    axis = last.line()
-    return stretch_from_scales(axis, local_scales(axis, np.atleast_2d(coarse(axis))), last.periodic)
+    known, even = last.lines()
+    axes, found = [], []
+    for line, wanted in ((known, False), (even, True)):
+        keep = last.seen_better_evenly(line) == wanted
+        axes.append(line[keep])
+        found.append(local_scales(line, np.atleast_2d(coarse(line)), ranges, last.periodic, finest)[keep])
+    axis, scattered = np.concatenate(axes), np.concatenate(found)
+    order = np.argsort(axis)
+    return stretch_from_scales(axis[order], scattered[order], last.low, last.high, last.periodic)
 
 
 def stretched_chart(

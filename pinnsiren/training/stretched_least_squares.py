@@ -5,15 +5,17 @@ its residual is small. Every further march takes stretches and first guesses fro
 the solution is not smooth in time. Two marches differ by about the error of the coarser one, with all that windows have handed on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.charts.front_stretch import Stretch, even_stretch, local_scales, stretch_from_scales
+from pinnsiren.charts.front_stretch import Stretch, even_stretch, stretch_from_coarse
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.conditions import Periodic
@@ -30,9 +32,15 @@ FIRST_WINDOWS = 8
 FIRST_TARGET = 1e-2  # residual of a window times its length over the field, in the first march: fronts are then in place
 SHARPER = 20.0  # from march to march
 SHORTEST = 1e-7  # of the whole time: below, initial data with a kink or a jump are left as they are
-RETRIES = 3
+RETRIES = 3  # denser functions in a window, before it is halved
+DENSER, LEAST_GAIN = 1.2, 0.5  # functions per local scale; they must lower the residual by that
+MOST_PIECES = 8  # of a window in the next march
 N_INSTANTS, N_LINES = 5, 9  # at which stretches are read from a window
 SMALLEST_HARMONICS = 5
+FINEST_SHARE = 0.1
+LOOKS = 3
+MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: shorter windows are cheaper
+RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
 ENOUGH = 1e-11
 CHEAP_SECONDS, CHEAP = 3.0, 0.25
 
@@ -44,14 +52,14 @@ class StretchedLeastSquares(AbstractMethod):
     Attributes:
         density: functions per local scale of the solution in the first march.
         growth: of the density from march to march.
-        time_harmonics: harmonics in time per window in the first march; one more every second march.
+        time_harmonics: harmonics in time per window in the first march; one more from the third march on.
         oversampling: collocation points per function, along each axis.
         newton_steps: most linear systems per window.
         maximum_functions: largest number of functions of a window.
     """
 
     density: float = 2.5
-    growth: float = 1.3
+    growth: float = 1.15
     time_harmonics: int = 3
     oversampling: float = 1.5
     newton_steps: int = 10
@@ -143,7 +151,8 @@ class StretchedRun(AbstractRun):
             start = fits[-1].model if fits else None
             fit, density, split = self._window((first, last), density, start, previous)
             if split:
-                middle = 0.5 * (first + last)
+                # What starts with a kink or a jump is similar to itself at four times the time.
+                middle = first + (0.5 if fits else 0.25) * (last - first)
                 pending += [(middle, last, density), (first, middle, density)]
                 continue
             fits.append(fit)
@@ -168,29 +177,41 @@ class StretchedRun(AbstractRun):
         """Solve a window; the last value says that it has to be halved instead."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
-        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even)
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even, start)
+        if start is None:
+            # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
+            initial, known = InitialExtension(self.compiled), self.even
+            for _ in range(LOOKS):
+                known = self._stretches(initial, (times[0], times[0]), known)
+            stretches = tuple(max(pair, key=lambda stretch: stretch.length) for pair in zip(stretches, known, strict=True))
+        shortest = max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
+        wanted, last, best = density, np.inf, density
         for attempt in range(RETRIES + 1):
-            shape = WindowShape(times, stretches, self._harmonics(stretches, density))
+            shape = WindowShape(times, stretches, self._harmonics(stretches, wanted))
             fit = fit_window(self.evaluators, shape, start, guess, self.method.oversampling, self.method.newton_steps)
-            size = self._size(fit)
             if previous is None:
-                self.amplitude = max(self.amplitude, size)
-            good = fit.fresh <= target * max(self.amplitude, 1e-300)
-            if good or attempt == RETRIES:
+                self.amplitude = max(self.amplitude, self._size(fit))
+            limit = target * self.amplitude
+            if fit.fresh <= limit:
+                return fit, wanted, False
+            gains = fit.fresh < LEAST_GAIN * last
+            if not gains or attempt == RETRIES or not np.isfinite(fit.fresh):
                 break
-            finite = np.isfinite(fit.fresh) and fit.fresh < self.amplitude
-            in_time, in_space = tails(fit) if finite else (1.0, 0.0)
-            if in_time >= in_space or not finite:
-                break
-            if previous is None:
-                stretches = self._stretches(fit.model, times, stretches)
-            density *= 1.3
-            guess = fit.model
-        halve = not good and times[1] - times[0] > SHORTEST * (self.times[1] - self.times[0])
-        if not good and np.isfinite(fit.fresh) and halve:
             in_time, in_space = tails(fit)
-            halve = in_time >= in_space or fit.fresh > self.amplitude * FIRST_TARGET
-        return fit, density, halve
+            if fit.conditions < 0.5 * fit.fresh and in_time >= in_space:
+                break
+            if previous is None:
+                stretches = self._stretches(fit.model, times, stretches, start)
+            wanted, last, guess, best = wanted * DENSER, fit.fresh, fit.model, wanted
+        in_time = not np.isfinite(fit.fresh) or fit.conditions < 0.5 * fit.fresh
+        split = in_time and times[1] - times[0] > shortest
+        return fit, density if split else best, split
+
+    def _parent(self, times: tuple[float, float]) -> float:
+        """Return the length of the window of the last march that holds a window."""
+        middle = 0.5 * (times[0] + times[1])
+        lengths = [fit.shape.times[1] - fit.shape.times[0] for fit in self.fits if fit.shape.times and fit.shape.times[0] <= middle < fit.shape.times[1]]
+        return lengths[0] if lengths and times[0] > self.times[0] else 0.0
 
     def fits_at(self, times: tuple[float, float]) -> tuple[Stretch, ...]:
         """Return the stretches of the last march in the middle of a window."""
@@ -202,27 +223,37 @@ class StretchedRun(AbstractRun):
 
     def _harmonics(self, stretches: tuple[Stretch, ...], density: float) -> tuple[int, ...]:
         space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * density * stretch.length))) for stretch in stretches]
-        in_time = self.method.time_harmonics + self.level // 2
+        in_time = self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME)
         most = self.method.maximum_functions / (2 * in_time + 1)
         while np.prod([2 * n + 1 for n in space]) > most:
             space = [max(1, int(0.95 * n)) for n in space]
         return (*space, in_time)
 
-    def _stretches(self, model: FittedModel, times: tuple[float, float], last: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
-        """Read the stretch of each axis from a coarse solution, at some instants and along some lines."""
-        result = []
-        instants = np.linspace(*times, N_INSTANTS)
-        for axis, stretch in enumerate(last):
-            line = stretch.line()
+    def _stretches(
+        self, model: FittedModel, times: tuple[float, float], last: tuple[Stretch, ...], start: FittedModel | None = None
+    ) -> tuple[Stretch, ...]:
+        """Read the stretch of each axis from a coarse solution, and from the field that a window starts from, at some instants along some lines."""
+        # A kink of slope 1 rounded over a width w errs by about w^(3/2) in the mean.
+        finest = FINEST_SHARE * (FIRST_TARGET / SHARPER**self.level) ** (2 / 3)
+        n_fields, instants = len(self.compiled.ir.is_complex), np.linspace(*times, N_INSTANTS)
+        seen = [(model, instants)] + ([] if start is None else [(start, instants[:1])])
+
+        def along(axis: int, line: Array, field: int) -> Array:
             axes = [other.physical(np.linspace(-0.5, 0.5, N_LINES + 2)[1:-1] * other.length) for other in last]
             axes[axis] = line
-            points = grid([*axes, instants])
             values = []
-            for field in range(len(self.compiled.ir.is_complex)):
-                sampled = np.asarray(model.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), len(instants))
+            for source, at in seen:
+                points = grid([*axes, at])
+                sampled = np.asarray(source.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), len(at))
                 values.append(np.moveaxis(sampled, axis, -1).reshape(-1, len(line)))
-            ranges = np.repeat([np.ptp(value) for value in values], [len(value) for value in values])
-            result.append(stretch_from_scales(line, local_scales(line, np.concatenate(values), ranges), stretch.periodic))
+            return np.concatenate(values)
+
+        result = []
+        for axis, stretch in enumerate(last):
+            known = stretch.lines()[0]
+            parts = [along(axis, known, field) for field in range(n_fields)]
+            ranges = np.repeat([np.ptp(part) for part in parts], [len(part) for part in parts])
+            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest))
         return tuple(result)
 
     def _size(self, fit: WindowFit) -> float:
@@ -248,6 +279,7 @@ class StretchedRun(AbstractRun):
             self.ratio = residual / max(self.residual, 1e-300)
             before = [roots * previous.evaluate(i, points, zero) for i in range(len(values))]
             self.estimate = estimate_from_sizes(values, before, [np.zeros_like(v) for v in values], self.ratio, residual)
+            self.estimate = max(self.estimate, RESIDUAL_SHARE * residual)
         self.residual, self.fits, self.densities = residual, fits, densities
         self.level += 1
 
@@ -306,7 +338,7 @@ class StretchedRun(AbstractRun):
         return {
             **{name: getattr(self, name) for name in numbers},
             "densities": np.array(self.densities),
-            "fits": np.array([(fit.training, fit.fresh, fit.steps) for fit in self.fits]),
+            "fits": np.array([(fit.training, fit.fresh, fit.conditions, fit.steps) for fit in self.fits]),
             "model": self.model().state(),
         }
 
@@ -319,7 +351,12 @@ class StretchedRun(AbstractRun):
         self.densities = [float(value) for value in np.asarray(state["densities"])]
         model = windowed_model_from_state(self.compiled, state["model"])
         rows = np.asarray(state["fits"])
-        self.fits = [WindowFit(s, m, float(r[0]), float(r[1]), int(r[2])) for s, m, r in zip(model.shapes, model.models, rows, strict=True)]
+        self.fits = [WindowFit(s, m, float(r[0]), float(r[1]), float(r[2]), int(r[3])) for s, m, r in zip(model.shapes, model.models, rows, strict=True)]
+
+
+def _stacked(along: Callable[[int, Array, int], Array], axis: int, n_fields: int, line: Array) -> Array:
+    """Return the values of all fields along a line."""
+    return np.concatenate([along(axis, line, field) for field in range(n_fields)])
 
 
 def tails(fit: WindowFit) -> tuple[float, float]:

@@ -230,10 +230,12 @@ class WindowSystem:
         """Return the jets of an expansion at the points of every block."""
         return [[self.matrix(block, jet) @ coefficients[jet.field] for jet in block.program.jets] for block in self.blocks]
 
-    def norm(self, jets: Sequence[list[Array]]) -> float:
-        """Return the root of the sum over residuals of the mean squared weighted residual."""
+    def norm(self, jets: Sequence[list[Array]], equations: bool = True) -> float:
+        """Return the root of the sum over residuals, those of equations included or not, of the mean squared weighted residual."""
         total = 0.0
         for block, values in zip(self.blocks, jets, strict=True):
+            if not equations and block.program.residual.kind == "equation":
+                continue
             residual = self.evaluators(block.index, block.coefficients, values)[1] - block.values
             total += float(np.sum((residual * block.weights) ** 2))
         return float(np.sqrt(total))
@@ -252,7 +254,8 @@ class WindowFit:
         shape: of the window.
         model: the expansion.
         training: weighted residual at the points of the fit.
-        fresh: the same at other points.
+        fresh: the same at other points, those of a region by its measure.
+        conditions: the part of initial and boundary values in it; it says nothing of time.
         steps: linear systems solved.
     """
 
@@ -260,6 +263,7 @@ class WindowFit:
     model: FeatureModel
     training: float
     fresh: float
+    conditions: float
     steps: int
 
 
@@ -306,7 +310,8 @@ def fit_window(
         norm = np.inf
     model = FeatureModel(bases, (frequencies,), tuple(c[:, None] for c in current))
     fresh = WindowSystem(evaluators, shape, bases, start, shape.axes(1.0, 0.37), integrate=True)
-    return WindowFit(shape, model, norm, fresh.norm(fresh.jets(current)), steps)
+    fresh_jets = fresh.jets(current)
+    return WindowFit(shape, model, norm, fresh.norm(fresh_jets), fresh.norm(fresh_jets, equations=False), steps)
 
 
 def window_bases(compiled: CompiledProblem, shape: WindowShape) -> tuple[tuple[FeatureBasis, ...], Any]:
