@@ -29,7 +29,11 @@ CLEARANCE = 0.13
 ESTIMATE_FACTOR = 3
 
 OTHER_CONSTANTS = {
+    "allen_cahn": {"diffusion": 1e-3, "rate": 3, "duration": 0.5},
+    "burgers": {"viscosity": 0.02, "duration": 0.5},
     "bump_nonlinear": {"height": 1.5, "centre": (0.0, 0.1), "spread": 0.4},
+    "convection_diffusion": {"diffusion": 0.02},
+    "heat_variable_conductivity": {"contrast": 0.2, "amplitude": 50, "duration": 0.5},
     "heated_wall": {"length": 1.3, "height": 0.7, "stripes": 1},
     "helmholtz_disc": {"k": 17, "radius": 0.08, "squared_slowness": 0.4, "at": (-0.3, 0.05)},
     "helmholtz_plane_wave": {"k": 11.5, "amplitudes": (1, 2j), "directions": (0.1, 2.0)},

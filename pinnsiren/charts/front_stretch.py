@@ -28,14 +28,18 @@ from pinnsiren.language.heads import StretchMap, stretch_map
 Array = NDArray[np.float64]
 STRENGTH = 2.0  # S: the scale of tanh(x/d), whose sqrt((u'/U)^2 + |u''|/U) peaks at 0.6/d, comes out as 0.8 d
 FOURTH = 1.2  # F: what is small but narrow, a rounded kink, counts by its width more than by its size
+NOISE = 1000.0  # fourth power of the highest frequency of features, 5 to 6 per local unit
 GRADING = 0.8  # G: below 1, so that neighbouring kernels overlap
 WIDEST = 1 / 3  # of the axis: a smooth solution is a few units long
+LONGEST = 160.0  # units: as many as a few hundred functions resolve; a noisy coarse solution would ask for any number
+POOR, LENGTHENING = 1e-3, 1.5  # a coarse solution with an error above oscillates where it is not resolved: it may lengthen its axis only so far
 SPACING = 1.0  # units between kernels: the ripple of Cauchy kernels as wide as their distance is 2 exp(-2 pi) = 0.4 %
 MARGIN = 3  # kernels beyond each end of an axis that is not periodic, so that the density does not fall off there
-N_EVEN, N_PER_UNIT = 1600, 24  # points of a line: even ones find what is new, those of the last stretch resolve what is known
+N_EVEN, N_PER_UNIT = 800, 24  # points of a line: even ones find what is new, those of the last stretch resolve what is known
 FINEST = 1e-3  # of the axis: scale of a kink unless more is wanted
 RESOLVED = 6.0  # distances of points per local scale: with fewer, second differences say nothing of the true scale
-SPIKE = 4  # points to each side that a kink is compared with, and how far it has to stand out
+EDGE = 5  # points at each end that four differences of neighbours spoil
+SPIKE, OUTSTANDING = 4, 20.0  # points to each side that a kink is compared with, and by what factor it has to stand out
 SMALLEST_KINK = 1e-3  # jump of the slope against range over axis
 PERIOD_RATIO = 1.5  # period of the features over the extent of the axis: rate cot^2(pi/(4 T)) = 3 per harmonic, 2 T = 3 functions per wavelength
 
@@ -124,7 +128,12 @@ def even_stretch(low: float, high: float, periodic: bool = False) -> Stretch:
     return stretch_from_scales(axis, np.full(N_EVEN, WIDEST * (high - low)), low, high, periodic)
 
 
-def local_scales(axis: Array, values: Array, ranges: Array | None = None, periodic: bool = False, finest: float = FINEST) -> Array:
+def layer_stretch(low: float, high: float, width: float) -> Stretch:
+    """Return the stretch for layers of a known width at both ends, where boundary layers stand before a coarse solution says at which."""
+    return stretch_from_scales(np.array([low, high]), np.full(2, width), low, high)
+
+
+def local_scales(axis: Array, values: Array, ranges: Array | None = None, periodic: bool = False, finest: float = FINEST, noise: Any = 0.0) -> Array:
     """Return the local scale h0 of a set of functions along an axis.
 
     Args:
@@ -133,6 +142,7 @@ def local_scales(axis: Array, values: Array, ranges: Array | None = None, period
         ranges: (n_functions,), range U of each function; None takes that on the axis.
         periodic: whether the functions continue periodically; a kink where the period closes is then seen.
         finest: scale, as a share of the axis, given to what the points do not resolve: kinks, jumps, and fronts narrower than their distance.
+        noise: (n,) or a number, fourth derivative (over U) of the errors of the functions; it is taken off.
 
     Returns:
         (n,), physical units; the smallest over the functions.
@@ -149,8 +159,13 @@ def local_scales(axis: Array, values: Array, ranges: Array | None = None, period
     curvatures = np.gradient(slopes, wrapped, axis=1)
     fourth = np.abs(np.gradient(np.gradient(curvatures, wrapped, axis=1), wrapped, axis=1))
     kinks = np.any(_spikes(np.abs(curvatures), wrapped), axis=0)[before : before + len(axis)]
-    low, high = STRENGTH * np.sqrt(np.max(slopes**2 + np.abs(curvatures), axis=0)), FOURTH * np.max(fourth, axis=0) ** 0.25
-    rate = np.maximum(low, high)[before : before + len(axis)]
+    low = STRENGTH * np.sqrt(np.max(slopes**2 + np.abs(curvatures), axis=0))[before : before + len(axis)]
+    high = FOURTH * np.maximum(np.max(fourth, axis=0)[before : before + len(axis)] - noise, 0.0) ** 0.25
+    rate = np.maximum(low, high)
+    if not periodic:
+        # Differences of differences are one-sided at the ends: the nearest good ones stand in.
+        rate[:EDGE], rate[-EDGE:] = rate[EDGE], rate[-EDGE - 1]
+        kinks[:EDGE] = kinks[-EDGE:] = False
     scales = 1 / np.maximum(rate, 1e-300)
     gaps = np.diff(axis)
     widest = np.maximum(np.append(gaps[:1], gaps), np.append(gaps, gaps[-1:]))
@@ -166,10 +181,10 @@ def _spikes(curvatures: Array, axis: Array) -> NDArray[np.bool_]:
     neighbours[:, SPIKE:] = curvatures[:, :-SPIKE]
     neighbours[:, :-SPIKE] = np.maximum(neighbours[:, :-SPIKE], curvatures[:, SPIKE:])
     jumps = curvatures * np.gradient(axis) * (axis[-1] - axis[0])
-    return np.asarray((curvatures > SPIKE * neighbours) & (jumps > SMALLEST_KINK))
+    return np.asarray((curvatures > OUTSTANDING * neighbours) & (jumps > SMALLEST_KINK))
 
 
-def stretch_from_scales(axis: Array, scales: Array, low: float, high: float, periodic: bool = False) -> Stretch:
+def stretch_from_scales(axis: Array, scales: Array, low: float, high: float, periodic: bool = False, longest: float | None = None) -> Stretch:
     """Return the stretch whose density is one over the graded scales.
 
     Args:
@@ -177,6 +192,7 @@ def stretch_from_scales(axis: Array, scales: Array, low: float, high: float, per
         scales: (n,), local scales there, physical units.
         low, high: ends of the axis.
         periodic: whether the axis is periodic.
+        longest: most local units; None takes `LONGEST`.
     """
     span = high - low
     capped = np.minimum(scales, WIDEST * span)
@@ -185,6 +201,9 @@ def stretch_from_scales(axis: Array, scales: Array, low: float, high: float, per
     graded = np.min([_graded(axis + shift, capped, points) for shift in images], axis=0)
     cumulative = np.concatenate([[0.0], np.cumsum(np.diff(points) * 0.5 * (1 / graded[1:] + 1 / graded[:-1]))])
     total = float(cumulative[-1])
+    most = LONGEST if longest is None else min(longest, LONGEST)
+    if total > most:
+        graded, cumulative, total = graded * total / most, cumulative * most / total, most
     count = max(3, round(total / SPACING))
     mass = total / count
     at = (np.arange(count) + 0.5) * mass
@@ -210,7 +229,7 @@ def _graded(at: Array, scales: Array, axis: Array) -> Array:
 
 
 def stretch_from_coarse(
-    coarse: Callable[[Array], Array], last: Stretch, ranges: Array | None = None, finest: float = FINEST
+    coarse: Callable[[Array], Array], last: Stretch, ranges: Array | None = None, finest: float = FINEST, error: float = 0.0
 ) -> Stretch:
     """Return the stretch of one axis for a coarse solution.
 
@@ -219,16 +238,19 @@ def stretch_from_coarse(
         last: the stretch that the coarse solution was made on; `even_stretch` at first.
         ranges: (n_functions,), range of each function; None takes that on the axis.
         finest: scale of kinks and of what stays unresolved, as a share of the axis.
+        error: of the coarse solution, relative to its range; it oscillates as fast as the functions on its stretch can.
     """
     known, even = last.lines()
     axes, found = [], []
     for line, wanted in ((known, False), (even, True)):
         keep = last.seen_better_evenly(line) == wanted
         axes.append(line[keep])
-        found.append(local_scales(line, np.atleast_2d(coarse(line)), ranges, last.periodic, finest)[keep])
+        noise = NOISE * error * last.density(line) ** 4
+        found.append(local_scales(line, np.atleast_2d(coarse(line)), ranges, last.periodic, finest, noise)[keep])
     axis, scattered = np.concatenate(axes), np.concatenate(found)
     order = np.argsort(axis)
-    return stretch_from_scales(axis[order], scattered[order], last.low, last.high, last.periodic)
+    most = LENGTHENING * last.length if error > POOR else None
+    return stretch_from_scales(axis[order], scattered[order], last.low, last.high, last.periodic, most)
 
 
 def stretched_chart(

@@ -1,7 +1,8 @@
 """Spectrum: a regular lattice of frequencies, whose sines and cosines span the same space as products of sines and cosines along each axis.
 
-Input: the step of the lattice and the harmonics along each local coordinate. Output: `Frequencies`. On coordinates in which a solution is evenly spread
-(a stretch across its fronts) products along the axes are as rich as the solution and no richer, where a ball of random frequencies wastes most of them.
+Input: the step of the lattice and the harmonics along each local coordinate. Output: `Frequencies`. On coordinates in which a solution is evenly
+spread (a stretch across its fronts) products along the axes are as rich as the solution and no richer; a ball of random frequencies wastes most of
+its members there.
 """
 
 from dataclasses import dataclass

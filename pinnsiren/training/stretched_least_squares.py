@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.charts.front_stretch import Stretch, even_stretch, stretch_from_coarse
+from pinnsiren.charts.front_stretch import Stretch, even_stretch, layer_stretch, stretch_from_coarse
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.conditions import Periodic
@@ -24,8 +24,8 @@ from pinnsiren.language.locations import space_of
 from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
 from pinnsiren.training.row_system import residual_system
+from pinnsiren.training.stretched_model import InitialExtension, LastInstant, StretchedModel, stretched_model, stretched_model_from_state
 from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
-from pinnsiren.training.windowed_model import InitialExtension, LastInstant, WindowedModel, windowed, windowed_model_from_state
 
 Array = NDArray[np.float64]
 FIRST_WINDOWS = 8
@@ -35,13 +35,18 @@ SHORTEST = 1e-7  # of the whole time: below, initial data with a kink or a jump 
 RETRIES = 3  # denser functions in a window, before it is halved
 DENSER, LEAST_GAIN = 1.2, 0.5  # functions per local scale; they must lower the residual by that
 MOST_PIECES = 8  # of a window in the next march
-N_INSTANTS, N_LINES = 5, 9  # at which stretches are read from a window
+N_INSTANTS, N_LINES = 3, 9  # at which stretches are read from a window
 SMALLEST_HARMONICS = 5
 FINEST_SHARE = 0.1
 LOOKS = 3
+LAYER_SHARE = 0.5  # of the width of a layer: its first scale
+THIN = 0.02  # of the domain: layers below are narrower than what features on the scaled box resolve cheaply
+FIRST_LOOKS = 8  # at a stationary problem, whose layers may lie far below the first scales
 MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: shorter windows are cheaper
+STATIONARY_SHARE = 2.0  # without a time, a residual of the size of one term may be the work of a larger error: transport adds it up along the axis
 RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
 ENOUGH = 1e-11
+SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
 CHEAP_SECONDS, CHEAP = 3.0, 0.25
 
 
@@ -75,6 +80,10 @@ class StretchedLeastSquares(AbstractMethod):
         refusal = _refusal(compiled)
         if refusal:
             return Suitability(False, refusal, np.inf)
+        if not isinstance(compiled.ir.domain, SpaceTime):
+            if has_layers(compiled):
+                return Suitability(True, "the highest derivative is small: axes are stretched across the layers of a coarse solution", 0.9)
+            return Suitability(True, "axes are stretched where the solution is steep", 1.1)
         if compiled.structure.in_fields == "nonlinear":
             return Suitability(True, "fronts may form and move: axes are stretched across them, window by window in time", 0.9)
         return Suitability(True, "axes are stretched where the solution of a window is steep", 1.1)
@@ -88,8 +97,8 @@ def _refusal(compiled: CompiledProblem) -> str:
     """Say why the method does not fit, in a few words; empty if it does."""
     ir = compiled.ir
     space = space_of(ir.domain)
-    if not isinstance(ir.domain, SpaceTime) or not isinstance(space, Box) or len(space.coordinates) > 2:
-        return "it marches in time on an interval or a rectangle"
+    if not isinstance(space, Box) or len(space.coordinates) > 2:
+        return "it serves intervals and rectangles, at rest or in time"
     if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
         return "it serves real fields without unknown coefficients, shots or split-off parts"
     for residual in ir.residuals:
@@ -97,13 +106,51 @@ def _refusal(compiled: CompiledProblem) -> str:
             return f"it has no rows for `{residual.label}`"
         if residual.kind != "equation" and residual.region.kind == "domain":
             return f"it has no rows for `{residual.label}`"
-        if residual.kind == "equation" and any(jet.orders[-1] > 1 for jet in ir.jets):
+        if isinstance(ir.domain, SpaceTime) and any(jet.orders[-1] > 1 for jet in ir.jets):
             return "the equations are of second order in time"
     for axis in space.coordinates:
         count = sum(isinstance(c, Periodic) and c.axis == axis for c in ir.problem.conditions)
         if count not in (0, len(ir.problem.fields)):
             return "some fields are periodic, others not"
     return ""
+
+
+def layer_widths(compiled: CompiledProblem) -> list[float]:
+    """Return the width of boundary layers along each axis, infinite where diffusion dominates.
+
+    eps u'' against b u' has layers of width eps/b, against a u of the opposite sign sqrt(eps/a). Nonlinear equations are linearised at one.
+    """
+    ir = compiled.ir
+    points, evaluators = ir.domain.sample_interior(256, seed=5), Evaluators(compiled)
+    widths = []
+    zero = (0,) * len(ir.coordinates)
+    for axis in range(len(ir.coordinates)):
+        unit = tuple(int(i == axis) for i in range(len(zero)))
+        second = tuple(2 * order for order in unit)
+        width = np.inf
+        for index, program in enumerate(compiled.programs):
+            if program.residual.kind != "equation":
+                continue
+            partials, _ = evaluators(index, program.coefficients(points), [np.ones(len(points)) for _ in program.jets])
+            means: dict[Any, float] = {}
+            for jet, partial_ in zip(program.jets, partials, strict=True):
+                # Of a derivative, the typical size; of the field itself, the sign matters: the other one makes waves and no layers.
+                value = float(np.mean(partial_) if jet.orders == zero else np.sqrt(np.mean(partial_**2)) * np.sign(np.mean(partial_) or 1.0))
+                means[jet.orders] = means.get(jet.orders, 0.0) + value
+            diffusion = abs(means.get(second, 0.0))
+            transport, absorption = abs(means.get(unit, 0.0)), -means.get(zero, 0.0) * np.sign(means.get(second, 0.0))
+            if diffusion and transport:
+                width = min(width, diffusion / transport)
+            if diffusion and absorption > 0:
+                width = min(width, float(np.sqrt(diffusion / absorption)))
+        widths.append(width)
+    return widths
+
+
+def has_layers(compiled: CompiledProblem) -> bool:
+    """Whether boundary layers are thin against the domain."""
+    lengths = [high - low for low, high in compiled.ir.domain.bounds.values()]
+    return any(width < THIN * length for width, length in zip(layer_widths(compiled), lengths, strict=True))
 
 
 @dataclass
@@ -118,7 +165,7 @@ class StretchedRun(AbstractRun):
     residual: float = np.inf
     ratio: float = 1.0
     last_seconds: float = 0.0
-    slowdown: float = 2.5
+    slowdown: float = 1.5
     confirmed: int = 0
     fits: list[WindowFit] = dataclass_field(default_factory=list)
     densities: list[float] = dataclass_field(default_factory=list)
@@ -127,39 +174,42 @@ class StretchedRun(AbstractRun):
     def __post_init__(self) -> None:
         self.evaluators = Evaluators(self.compiled)
         domain = self.compiled.ir.domain
-        assert isinstance(domain, SpaceTime)
-        self.times = domain.time_bounds
+        self.times = domain.time_bounds if isinstance(domain, SpaceTime) else None
         periodic = {c.axis for c in self.compiled.ir.problem.conditions if isinstance(c, Periodic)}
-        self.even = tuple(even_stretch(*domain.space.bounds[s], s in periodic) for s in domain.space.coordinates)
+        space = space_of(domain)
+        self.even = tuple(even_stretch(*space.bounds[symbol], symbol in periodic) for symbol in space.coordinates)
+        if self.times is None:
+            widths = layer_widths(self.compiled)
+            self.even = tuple(
+                layer_stretch(s.low, s.high, LAYER_SHARE * w) if w < s.high - s.low and not s.periodic else s
+                for s, w in zip(self.even, widths, strict=True)
+            )
 
     # -- one march
 
     def step(self) -> dict[str, float]:
         """March once through all windows."""
         begin = perf_counter()
-        previous = windowed(self.fits) if self.fits else None
-        edges = np.linspace(*self.times, FIRST_WINDOWS + 1)
-        if previous is None:
-            pending = [(float(a), float(b), self.method.density) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        else:
-            pending = [(*fit.shape.times, d * self.method.growth) for fit, d in zip(self.fits, self.densities, strict=True) if fit.shape.times]
-        pending.reverse()
+        previous = stretched_model(self.fits) if self.fits else None
+        pending = self._pending()
         fits: list[WindowFit] = []
         densities: list[float] = []
         while pending:
-            first, last, density = pending.pop()
-            start = fits[-1].model if fits else None
-            fit, density, split = self._window((first, last), density, start, previous)
-            if split:
-                # What starts with a kink or a jump is similar to itself at four times the time.
-                middle = first + (0.5 if fits else 0.25) * (last - first)
-                pending += [(middle, last, density), (first, middle, density)]
-                continue
+            times, density = pending.pop()
+            if times is None:
+                fit, density = self._stationary(density, previous)
+            else:
+                fit, density, split = self._window(times, density, fits[-1].model if fits else None, previous)
+                if split:
+                    # What starts with a kink or a jump is similar to itself at four times the time.
+                    middle = times[0] + (0.5 if fits else 0.25) * (times[1] - times[0])
+                    pending += [((middle, times[1]), density), ((times[0], middle), density)]
+                    continue
             fits.append(fit)
             densities.append(density)
         self._judge(fits, densities, previous)
         seconds = perf_counter() - begin
-        self.slowdown = max(1.5, seconds / self.last_seconds) if self.last_seconds else 2.5
+        self.slowdown = float(np.clip(seconds / self.last_seconds, *SLOWDOWN)) if self.last_seconds else SLOWDOWN[1]
         self.last_seconds = seconds
         return {
             "size": float(sum(sum(basis.n_features for basis in fit.model.bases) for fit in fits)),
@@ -171,19 +221,52 @@ class StretchedRun(AbstractRun):
             "estimated_error": self.estimate,
         }
 
+    def _pending(self) -> list[tuple[tuple[float, float] | None, float]]:
+        """Return windows and densities to begin a march with, the first window last."""
+        if self.fits:
+            return [(fit.shape.times, d * self.method.growth) for fit, d in zip(self.fits, self.densities, strict=True)][::-1]
+        density = self.method.density
+        if self.times is None:
+            return [(None, density)]
+        edges = list(map(float, np.linspace(*self.times, FIRST_WINDOWS + 1)))
+        return [((edges[i], edges[i + 1]), density) for i in reversed(range(FIRST_WINDOWS))]
+
+    def _stationary(self, density: float, previous: StretchedModel | None) -> tuple[WindowFit, float]:
+        """Solve a problem without a time: again and again on the stretch of the last solution, as long as that lowers the residual."""
+        target = FIRST_TARGET / SHARPER**self.level
+        guess: Any = previous or InitialExtension(self.compiled)
+        known = self.fits[-1].shape.stretches if self.fits else self.even
+        stretches = self._stretches(guess, None, known, None, self.residual) if previous else known
+        best: WindowFit | None = None
+        found = density
+        for attempt in range(FIRST_LOOKS if previous is None else RETRIES + 1):
+            shape = WindowShape(None, stretches, self._harmonics(stretches, density))
+            fit = fit_window(self.evaluators, shape, None, guess, self.method.oversampling, self.method.newton_steps)
+            self.amplitude = self._size(fit)
+            if best is None or fit.fresh < best.fresh:
+                best, found = fit, density
+            if fit.fresh <= target * self.amplitude or not np.isfinite(fit.fresh):
+                break
+            if fit.fresh < self.amplitude:
+                stretches = self._stretches(fit.model, None, stretches, None, fit.fresh / self.amplitude)
+            guess, density = fit.model, density * (DENSER if attempt % 2 else 1.0)
+        assert best is not None
+        return best, found
+
     def _window(
-        self, times: tuple[float, float], density: float, start: FittedModel | None, previous: WindowedModel | None
+        self, times: tuple[float, float], density: float, start: FittedModel | None, previous: StretchedModel | None
     ) -> tuple[WindowFit, float, bool]:
         """Solve a window; the last value says that it has to be halved instead."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
-        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even, start)
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even, start, self.residual if previous else 0.0)
         if start is None:
             # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
             initial, known = InitialExtension(self.compiled), self.even
             for _ in range(LOOKS):
                 known = self._stretches(initial, (times[0], times[0]), known)
             stretches = tuple(max(pair, key=lambda stretch: stretch.length) for pair in zip(stretches, known, strict=True))
+        assert self.times is not None
         shortest = max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
         wanted, last, best = density, np.inf, density
         for attempt in range(RETRIES + 1):
@@ -201,7 +284,7 @@ class StretchedRun(AbstractRun):
             if fit.conditions < 0.5 * fit.fresh and in_time >= in_space:
                 break
             if previous is None:
-                stretches = self._stretches(fit.model, times, stretches, start)
+                stretches = self._stretches(fit.model, times, stretches, start, fit.fresh / self.amplitude)
             wanted, last, guess, best = wanted * DENSER, fit.fresh, fit.model, wanted
         in_time = not np.isfinite(fit.fresh) or fit.conditions < 0.5 * fit.fresh
         split = in_time and times[1] - times[0] > shortest
@@ -210,8 +293,9 @@ class StretchedRun(AbstractRun):
     def _parent(self, times: tuple[float, float]) -> float:
         """Return the length of the window of the last march that holds a window."""
         middle = 0.5 * (times[0] + times[1])
-        lengths = [fit.shape.times[1] - fit.shape.times[0] for fit in self.fits if fit.shape.times and fit.shape.times[0] <= middle < fit.shape.times[1]]
-        return lengths[0] if lengths and times[0] > self.times[0] else 0.0
+        known = [fit.shape.times for fit in self.fits if fit.shape.times is not None]
+        lengths = [last - first for first, last in known if first <= middle < last]
+        return lengths[0] if lengths and self.times is not None and times[0] > self.times[0] else 0.0
 
     def fits_at(self, times: tuple[float, float]) -> tuple[Stretch, ...]:
         """Return the stretches of the last march in the middle of a window."""
@@ -223,28 +307,28 @@ class StretchedRun(AbstractRun):
 
     def _harmonics(self, stretches: tuple[Stretch, ...], density: float) -> tuple[int, ...]:
         space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * density * stretch.length))) for stretch in stretches]
-        in_time = self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME)
-        most = self.method.maximum_functions / (2 * in_time + 1)
+        in_time = () if self.times is None else (self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME),)
+        most = self.method.maximum_functions / np.prod([2 * n + 1 for n in in_time])
         while np.prod([2 * n + 1 for n in space]) > most:
             space = [max(1, int(0.95 * n)) for n in space]
-        return (*space, in_time)
+        return (*space, *in_time)
 
     def _stretches(
-        self, model: FittedModel, times: tuple[float, float], last: tuple[Stretch, ...], start: FittedModel | None = None
+        self, model: FittedModel, times: tuple[float, float] | None, last: tuple[Stretch, ...], start: FittedModel | None = None, error: float = 0.0
     ) -> tuple[Stretch, ...]:
         """Read the stretch of each axis from a coarse solution, and from the field that a window starts from, at some instants along some lines."""
         # A kink of slope 1 rounded over a width w errs by about w^(3/2) in the mean.
         finest = FINEST_SHARE * (FIRST_TARGET / SHARPER**self.level) ** (2 / 3)
-        n_fields, instants = len(self.compiled.ir.is_complex), np.linspace(*times, N_INSTANTS)
-        seen = [(model, instants)] + ([] if start is None else [(start, instants[:1])])
+        n_fields, instants = len(self.compiled.ir.is_complex), [] if times is None else [np.linspace(*times, N_INSTANTS)]
+        seen = [(model, instants)] + ([] if start is None else [(start, [at[:1] for at in instants])])
 
         def along(axis: int, line: Array, field: int) -> Array:
             axes = [other.physical(np.linspace(-0.5, 0.5, N_LINES + 2)[1:-1] * other.length) for other in last]
             axes[axis] = line
             values = []
             for source, at in seen:
-                points = grid([*axes, at])
-                sampled = np.asarray(source.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), len(at))
+                points = grid([*axes, *at])
+                sampled = np.asarray(source.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), -1)
                 values.append(np.moveaxis(sampled, axis, -1).reshape(-1, len(line)))
             return np.concatenate(values)
 
@@ -253,7 +337,7 @@ class StretchedRun(AbstractRun):
             known = stretch.lines()[0]
             parts = [along(axis, known, field) for field in range(n_fields)]
             ranges = np.repeat([np.ptp(part) for part in parts], [len(part) for part in parts])
-            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest))
+            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest, error))
         return tuple(result)
 
     def _size(self, fit: WindowFit) -> float:
@@ -263,13 +347,13 @@ class StretchedRun(AbstractRun):
 
     # -- how wrong it is
 
-    def _judge(self, fits: list[WindowFit], densities: list[float], previous: WindowedModel | None) -> None:
+    def _judge(self, fits: list[WindowFit], densities: list[float], previous: StretchedModel | None) -> None:
         """Compare a march with the last one at points that resolve the fronts."""
         sampled = [fit.shape.quadrature(8, 5) for fit in fits]
         points = np.concatenate([pair[0] for pair in sampled])
         roots = np.sqrt(np.concatenate([pair[1] for pair in sampled]))[:, None]
         zero = (0,) * points.shape[1]
-        model = windowed(fits)
+        model = stretched_model(fits)
         values = [roots * model.evaluate(i, points, zero) for i in range(len(self.compiled.ir.is_complex))]
         self.amplitude = float(np.sqrt(np.mean([np.sum(v**2) for v in values]) / np.sum(roots**2))) or 1.0
         residual = float(np.sqrt(sum(fit.fresh**2 for fit in fits))) / self.amplitude
@@ -279,7 +363,7 @@ class StretchedRun(AbstractRun):
             self.ratio = residual / max(self.residual, 1e-300)
             before = [roots * previous.evaluate(i, points, zero) for i in range(len(values))]
             self.estimate = estimate_from_sizes(values, before, [np.zeros_like(v) for v in values], self.ratio, residual)
-            self.estimate = max(self.estimate, RESIDUAL_SHARE * residual)
+            self.estimate = max(self.estimate, (STATIONARY_SHARE if self.times is None else RESIDUAL_SHARE) * residual)
         self.residual, self.fits, self.densities = residual, fits, densities
         self.level += 1
 
@@ -311,13 +395,14 @@ class StretchedRun(AbstractRun):
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
         if self.ratio > 1 and self.level > 3:
             return "tolerance_not_reached", (
-                f"{wanted}: a finer march no longer lowers the residual ({self.residual:.2g}). Something is not smooth along the axes (fronts oblique to "
-                "them, jumps of coefficients or data), or equations and conditions contradict each other"
+                f"{wanted}: a finer march no longer lowers the residual ({self.residual:.2g}). Something is not smooth along the axes (fronts "
+                "oblique to them, jumps of coefficients or data), or equations and conditions contradict each other"
             )
         if too_large:
             return "tolerance_not_reached", f"{wanted}: raise StretchedLeastSquares(maximum_functions=...)"
         if following > left:
-            return "out_of_time", f"{wanted}: the next march needs about {following:.0f} s, {max(left, 0):.0f} s are left. Raise seconds, or loosen tolerance"
+            text = f"{wanted}: the next march needs about {following:.0f} s, {max(left, 0):.0f} s are left"
+            return "out_of_time", f"{text}. Raise seconds, or loosen tolerance"
         return None
 
     def predicted_seconds(self) -> float:
@@ -328,9 +413,9 @@ class StretchedRun(AbstractRun):
         """Return the estimate of the last march."""
         return self.estimate
 
-    def model(self) -> WindowedModel:
+    def model(self) -> StretchedModel:
         """Return the last march."""
-        return windowed(self.fits)
+        return stretched_model(self.fits)
 
     def state(self) -> StateTree:
         """Return the last march and the counters."""
@@ -349,9 +434,12 @@ class StretchedRun(AbstractRun):
         for name in ("estimate", "residual", "ratio", "last_seconds", "slowdown", "amplitude"):
             setattr(self, name, float(state[name]))
         self.densities = [float(value) for value in np.asarray(state["densities"])]
-        model = windowed_model_from_state(self.compiled, state["model"])
+        model = stretched_model_from_state(self.compiled, state["model"])
         rows = np.asarray(state["fits"])
-        self.fits = [WindowFit(s, m, float(r[0]), float(r[1]), float(r[2]), int(r[3])) for s, m, r in zip(model.shapes, model.models, rows, strict=True)]
+        self.fits = [
+            WindowFit(shape, fitted, float(row[0]), float(row[1]), float(row[2]), int(row[3]))
+            for shape, fitted, row in zip(model.shapes, model.models, rows, strict=True)
+        ]
 
 
 def _stacked(along: Callable[[int, Array, int], Array], axis: int, n_fields: int, line: Array) -> Array:
@@ -381,4 +469,4 @@ def tails(fit: WindowFit) -> tuple[float, float]:
             spectrum = np.abs(np.linalg.solve(coefficients, values))
             worst = max(worst, float(np.sqrt(np.mean(np.sum(spectrum[-max(2, count // 6) :] ** 2, axis=0)))))
         result.append(worst)
-    return result[-1], max(result[:-1])
+    return (result[-1], max(result[:-1])) if shape.times is not None else (0.0, max(result))

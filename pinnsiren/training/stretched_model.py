@@ -1,6 +1,6 @@
 """Models made of windows that follow each other in time, and what is known before the first of them.
 
-Input: expansions on windows. Output: `WindowedModel`, one model of the whole time; `InitialExtension` and `LastInstant`, first guesses in a window.
+Input: expansions on windows. Output: `StretchedModel`, one model of the whole time; `InitialExtension` and `LastInstant`, first guesses in a window.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class WindowedModel:
+class StretchedModel:
     """Expansions on windows; an instant between two belongs to the later one."""
 
     shapes: tuple[WindowShape, ...]
@@ -48,7 +48,8 @@ class WindowedModel:
 
     def state(self) -> StateTree:
         """Return stretches, harmonics and coefficients of every window."""
-        return {"kind": "windows", **{f"{index}": _window_state(*pair) for index, pair in enumerate(zip(self.shapes, self.models, strict=True))}}
+        states = [_window_state(shape, model) for shape, model in zip(self.shapes, self.models, strict=True)]
+        return {"kind": "stretched_windows", **{f"{index}": state for index, state in enumerate(states)}}
 
 
 def _window_state(shape: WindowShape, model: FeatureModel) -> StateTree:
@@ -66,7 +67,7 @@ def _window_state(shape: WindowShape, model: FeatureModel) -> StateTree:
     }
 
 
-def windowed_model_from_state(compiled: CompiledProblem, state: StateTree) -> WindowedModel:
+def stretched_model_from_state(compiled: CompiledProblem, state: StateTree) -> StretchedModel:
     """Rebuild a model from its stored windows."""
     shapes, models = [], []
     for index in range(sum(key.isdigit() for key in state)):
@@ -82,7 +83,7 @@ def windowed_model_from_state(compiled: CompiledProblem, state: StateTree) -> Wi
         coefficients = tuple(np.asarray(window["coefficients"][str(i)]) for i in range(len(window["coefficients"])))
         shapes.append(shape)
         models.append(FeatureModel(bases, (frequencies,), coefficients))
-    return WindowedModel(tuple(shapes), tuple(models))
+    return StretchedModel(tuple(shapes), tuple(models))
 
 
 class InitialExtension:
@@ -101,12 +102,12 @@ class InitialExtension:
 
     def evaluate(self, field_index: int, points: Array, orders: MultiIndex) -> NDArray[Any]:
         """Return a derivative, (n_points, 1); where the data have none, zero."""
-        if orders[-1]:
+        if orders[-1] or self.values[field_index] == 0:
             return np.zeros((len(points), 1))
         expression = self.values[field_index]
         for symbol, order in zip(self.symbols, orders, strict=True):
             expression = sp.diff(expression, symbol, order) if order else expression
-        return np.nan_to_num(np.real(evaluate_on(expression, self.symbols, points)))[:, None]
+        return np.asarray(np.nan_to_num(np.real(evaluate_on(expression, self.symbols, points)))[:, None])
 
     @property
     def unknowns(self) -> tuple[complex, ...]:
@@ -142,6 +143,6 @@ class LastInstant:
         return {}
 
 
-def windowed(fits: Sequence[Any]) -> WindowedModel:
+def stretched_model(fits: Sequence[Any]) -> StretchedModel:
     """Return the model of a list of solved windows."""
-    return WindowedModel(tuple(fit.shape for fit in fits), tuple(fit.model for fit in fits))
+    return StretchedModel(tuple(fit.shape for fit in fits), tuple(fit.model for fit in fits))
