@@ -102,6 +102,6 @@ __all__ = [
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
     "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
     "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "StretchedLeastSquares", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
-    "solve", "unknown", "unknown_field",
+    "StretchedLeastSquares", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured",
+    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

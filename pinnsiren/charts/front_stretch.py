@@ -245,7 +245,7 @@ def stretch_from_coarse(
     for line, wanted in ((known, False), (even, True)):
         keep = last.seen_better_evenly(line) == wanted
         axes.append(line[keep])
-        noise = NOISE * error * last.density(line) ** 4
+        noise = np.inf if error > POOR else NOISE * error * last.density(line) ** 4  # a poor solution has no fourth derivative
         found.append(local_scales(line, np.atleast_2d(coarse(line)), ranges, last.periodic, finest, noise)[keep])
     axis, scattered = np.concatenate(axes), np.concatenate(found)
     order = np.argsort(axis)

@@ -64,7 +64,7 @@ class StretchedLeastSquares(AbstractMethod):
     """
 
     density: float = 2.5
-    growth: float = 1.15
+    growth: float = 1.3
     time_harmonics: int = 3
     oversampling: float = 1.5
     newton_steps: int = 10
@@ -170,6 +170,7 @@ class StretchedRun(AbstractRun):
     fits: list[WindowFit] = dataclass_field(default_factory=list)
     densities: list[float] = dataclass_field(default_factory=list)
     amplitude: float = 0.0
+    handed: float = 0.0  # residual of the window before, relative to the field: how far its end can be trusted
 
     def __post_init__(self) -> None:
         self.evaluators = Evaluators(self.compiled)
@@ -191,7 +192,7 @@ class StretchedRun(AbstractRun):
         """March once through all windows."""
         begin = perf_counter()
         previous = stretched_model(self.fits) if self.fits else None
-        pending = self._pending()
+        pending, self.known, self.handed = self._pending(), self.even, 0.0
         fits: list[WindowFit] = []
         densities: list[float] = []
         while pending:
@@ -207,6 +208,7 @@ class StretchedRun(AbstractRun):
                     continue
             fits.append(fit)
             densities.append(density)
+            self.known, self.handed = fit.shape.stretches, fit.fresh / max(self.amplitude, 1e-300)
         self._judge(fits, densities, previous)
         seconds = perf_counter() - begin
         self.slowdown = float(np.clip(seconds / self.last_seconds, *SLOWDOWN)) if self.last_seconds else SLOWDOWN[1]
@@ -259,7 +261,7 @@ class StretchedRun(AbstractRun):
         """Solve a window; the last value says that it has to be halved instead."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
-        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.even, start, self.residual if previous else 0.0)
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, self.residual if previous else self.handed)
         if start is None:
             # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
             initial, known = InitialExtension(self.compiled), self.even

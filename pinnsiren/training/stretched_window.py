@@ -1,8 +1,8 @@
 """One time window (or a stationary problem) on stretched axes: its features, its collocation points, its rows, Newton's method.
 
-Input: a compiled problem, the stretches of the axes, the number of harmonics, what is known at the start of the window. Output: `FeatureModel` and how
-large its residual is. Features and points are products along the axes; on a periodic axis the features are periodic, so that its condition is exact.
-Rows of equations are multiplied by the length of the window: a residual r that lasts for a time T shifts the field by r T.
+Input: a compiled problem, stretches of the axes, numbers of harmonics, the field at the start. Output: `FeatureModel` and how large its residual is.
+Features and points are products along the axes; on a periodic axis the features are periodic, so that its condition is exact. Rows of equations are
+multiplied by the length of the window: a residual r that lasts for a time T shifts the field by r T.
 """
 
 from collections.abc import Callable, Sequence
