@@ -9,7 +9,7 @@ from pinnsiren.charts import compile_jets
 from pinnsiren.charts.front_stretch import even_stretch, layer_stretch, stretch_from_coarse, stretched_chart
 from pinnsiren.charts.tensor_spectrum import TensorSpectrum
 from pinnsiren.compiler.pipeline import compile_problem
-from pinnsiren.language import Box, Dirichlet, InitialCondition, Interval, Periodic, Problem, SpaceTime, coordinates, field, manufactured
+from pinnsiren.language import Dirichlet, InitialCondition, Interval, Periodic, Problem, SpaceTime, coordinates, field, manufactured
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import burgers_sine
 from pinnsiren.training.loop import train
@@ -21,7 +21,7 @@ ROUNDING = 1e-11
 HONEST = 10.0  # a true error above ten times the estimate is a lie
 UNBOUNDED = 1e6  # seconds: the clock must not decide what a test sees
 N_POINTS = 4000
-x, y, t = coordinates("x y t")
+x, t = coordinates("x t")
 u = field("u", x, t)
 
 
@@ -206,16 +206,3 @@ def test_what_it_does_not_serve_is_refused_with_a_reason():
     assert "second order in time" in StretchedLeastSquares().suits(compile_problem(wave)).reason
     with pytest.raises(ps.errors.ProblemError, match="density=-1"):
         StretchedLeastSquares(density=-1)
-
-
-def test_a_rectangle_with_a_layer_is_solved():
-    w = field("w", x, y)
-    domain = Box({x: (0, 1), y: (0, 1)})
-    exact = (x - sp.exp((x - 1) / sp.Rational(1, 50))) * sp.sin(2 * y)
-    declared = Problem(
-        name="sheet", fields=[w], domain=domain, equations=[-(w.diff(x, 2) + w.diff(y, 2)) / 50 + w.diff(x)], conditions=[Dirichlet(w, 0)]
-    )
-    run, record = solved(manufactured(declared, {w: exact}), 1e-2)
-    true = error(run.model(), sp.lambdify((x, y), exact, "numpy"), domain)
-    assert record.status.code == "success"
-    assert true < min(1e-2, HONEST * run.error_estimate())

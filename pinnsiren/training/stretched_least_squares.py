@@ -46,6 +46,7 @@ MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: 
 STATIONARY_SHARE = 2.0  # without a time, a residual of the size of one term may be the work of a larger error: transport adds it up along the axis
 RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
 ENOUGH = 1e-11
+TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
 SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
 CHEAP_SECONDS, CHEAP = 3.0, 0.25
 
@@ -80,6 +81,8 @@ class StretchedLeastSquares(AbstractMethod):
         refusal = _refusal(compiled)
         if refusal:
             return Suitability(False, refusal, np.inf)
+        if len(space_of(compiled.ir.domain).coordinates) > 1:
+            return Suitability(True, "axes are stretched where the solution is steep; products along three axes are many", TOO_MANY_AXES)
         if not isinstance(compiled.ir.domain, SpaceTime):
             if has_layers(compiled):
                 return Suitability(True, "the highest derivative is small: axes are stretched across the layers of a coarse solution", 0.9)
