@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.stages import Stages
+    from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
 __version__ = "0.1.0"
 
@@ -80,6 +81,7 @@ _LOADED_ON_USE = {
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
     "Stages": "pinnsiren.training.stages",
+    "StretchedLeastSquares": "pinnsiren.training.stretched_least_squares",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
@@ -98,10 +100,10 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
-    "EvaluationWarning", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork",
-    "Neumann", "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning",
-    "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status",
-    "StorageError", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan",
-    "sampled", "solve", "unknown", "unknown_field",
+    "Adam", "Ball", "Box", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
+    "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork",
+    "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError",
+    "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages",
+    "Status", "StorageError", "StretchedLeastSquares", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian",
+    "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from pinnsiren.training.feature_model import feature_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.stretched_model import stretched_model_from_state
 
 
 def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) -> FittedModel:
@@ -25,9 +26,11 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return feature_model_from_state(compiled, state)
     if kind == "cosines":
         return cosine_model_from_state(state)
+    if kind == "stretched_windows":
+        return stretched_model_from_state(compiled, state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")
         load_parameters(module, state["parameters"])
         return NetworkModel(problem, module, torch.as_tensor(np.asarray(state["unknowns"])))
-    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features, cosines and networks. Upgrade pinnsiren")
+    raise StorageError(f"the file holds a model of kind `{kind}`; this version does not know it. Upgrade pinnsiren")

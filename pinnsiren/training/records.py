@@ -10,8 +10,12 @@ from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.stages import Stages
+from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
-METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, CosineLeastSquares, GaussNewton, LBFGS, Adam, Stages)}
+METHODS: dict[str, Any] = {
+    record.__name__: record
+    for record in (LeastSquares, CosineLeastSquares, StretchedLeastSquares, GaussNewton, LBFGS, Adam, Stages)
+}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 

@@ -1,0 +1,477 @@
+"""Least squares on sine features in stretched coordinates, marched through time windows.
+
+A first march finds the fronts: each window is solved on the stretch of its initial values, then on that of its own coarse solution, and halved until
+its residual is small. Every further march takes stretches and first guesses from the last one, more functions per local scale, and more windows where
+the solution is not smooth in time. Two marches differ by about the error of the coarser one, with all that windows have handed on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.charts.front_stretch import Stretch, even_stretch, layer_stretch, stretch_from_coarse
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import NonFiniteError, ProblemError
+from pinnsiren.language.conditions import Periodic
+from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.language.locations import space_of
+from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
+from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
+from pinnsiren.training.row_system import residual_system
+from pinnsiren.training.stretched_model import InitialExtension, LastInstant, StretchedModel, stretched_model, stretched_model_from_state
+from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
+
+Array = NDArray[np.float64]
+FIRST_WINDOWS = 8
+FIRST_TARGET = 1e-2  # residual of a window times its length over the field, in the first march: fronts are then in place
+SHARPER = 20.0  # from march to march
+SHORTEST = 1e-7  # of the whole time: below, initial data with a kink or a jump are left as they are
+RETRIES = 3  # denser functions in a window, before it is halved
+DENSER, LEAST_GAIN = 1.2, 0.5  # functions per local scale; they must lower the residual by that
+MOST_PIECES = 8  # of a window in the next march
+N_INSTANTS, N_LINES = 3, 9  # at which stretches are read from a window
+SMALLEST_HARMONICS = 5
+FINEST_SHARE = 0.1
+LOOKS = 3
+LAYER_SHARE = 0.5  # of the width of a layer: its first scale
+THIN = 0.02  # of the domain: layers below are narrower than what features on the scaled box resolve cheaply
+FIRST_LOOKS = 8  # at a stationary problem, whose layers may lie far below the first scales
+MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: shorter windows are cheaper
+STATIONARY_SHARE = 2.0  # without a time, a residual of the size of one term may be the work of a larger error: transport adds it up along the axis
+RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
+ENOUGH = 1e-11
+TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
+SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
+CHEAP_SECONDS, CHEAP = 3.0, 0.25
+
+
+@dataclass(frozen=True)
+class StretchedLeastSquares(AbstractMethod):
+    """Settings of least squares on stretched axes.
+
+    Attributes:
+        density: functions per local scale of the solution in the first march.
+        growth: of the density from march to march.
+        time_harmonics: harmonics in time per window in the first march; one more from the third march on.
+        oversampling: collocation points per function, along each axis.
+        newton_steps: most linear systems per window.
+        maximum_functions: largest number of functions of a window.
+    """
+
+    density: float = 2.5
+    growth: float = 1.3
+    time_harmonics: int = 3
+    oversampling: float = 1.5
+    newton_steps: int = 10
+    maximum_functions: int = 4000
+
+    def __post_init__(self) -> None:
+        for name, low in (("density", 0), ("growth", 1), ("time_harmonics", 0), ("oversampling", 1), ("newton_steps", 0), ("maximum_functions", 0)):
+            if not getattr(self, name) > low:
+                raise ProblemError(f"StretchedLeastSquares was given {name}={getattr(self, name)}; expected a number above {low}")
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits evolutions on boxes of one or two dimensions that are of first order in time and nonlinear, or whose coefficients vary."""
+        refusal = _refusal(compiled)
+        if refusal:
+            return Suitability(False, refusal, np.inf)
+        if len(space_of(compiled.ir.domain).coordinates) > 1:
+            return Suitability(True, "axes are stretched where the solution is steep; products along three axes are many", TOO_MANY_AXES)
+        if not isinstance(compiled.ir.domain, SpaceTime):
+            if has_layers(compiled):
+                return Suitability(True, "the highest derivative is small: axes are stretched across the layers of a coarse solution", 0.9)
+            return Suitability(True, "axes are stretched where the solution is steep", 1.1)
+        if compiled.structure.in_fields == "nonlinear":
+            return Suitability(True, "fronts may form and move: axes are stretched across them, window by window in time", 0.9)
+        return Suitability(True, "axes are stretched where the solution of a window is steep", 1.1)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "StretchedRun":
+        """Begin with the march that finds the fronts."""
+        return StretchedRun(self, compiled, settings)
+
+
+def _refusal(compiled: CompiledProblem) -> str:
+    """Say why the method does not fit, in a few words; empty if it does."""
+    ir = compiled.ir
+    space = space_of(ir.domain)
+    if not isinstance(space, Box) or len(space.coordinates) > 2:
+        return "it serves intervals and rectangles, at rest or in time"
+    if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
+        return "it serves real fields without unknown coefficients, shots or split-off parts"
+    for residual in ir.residuals:
+        if residual.kind not in ("equation", "initial", "condition") or residual.region.kind not in ("part", "pair", "domain"):
+            return f"it has no rows for `{residual.label}`"
+        if residual.kind != "equation" and residual.region.kind == "domain":
+            return f"it has no rows for `{residual.label}`"
+        if isinstance(ir.domain, SpaceTime) and any(jet.orders[-1] > 1 for jet in ir.jets):
+            return "the equations are of second order in time"
+    for axis in space.coordinates:
+        count = sum(isinstance(c, Periodic) and c.axis == axis for c in ir.problem.conditions)
+        if count not in (0, len(ir.problem.fields)):
+            return "some fields are periodic, others not"
+    return ""
+
+
+def layer_widths(compiled: CompiledProblem) -> list[float]:
+    """Return the width of boundary layers along each axis, infinite where diffusion dominates.
+
+    eps u'' against b u' has layers of width eps/b, against a u of the opposite sign sqrt(eps/a). Nonlinear equations are linearised at one.
+    """
+    ir = compiled.ir
+    points, evaluators = ir.domain.sample_interior(256, seed=5), Evaluators(compiled)
+    widths = []
+    zero = (0,) * len(ir.coordinates)
+    for axis in range(len(ir.coordinates)):
+        unit = tuple(int(i == axis) for i in range(len(zero)))
+        second = tuple(2 * order for order in unit)
+        width = np.inf
+        for index, program in enumerate(compiled.programs):
+            if program.residual.kind != "equation":
+                continue
+            partials, _ = evaluators(index, program.coefficients(points), [np.ones(len(points)) for _ in program.jets])
+            means: dict[Any, float] = {}
+            for jet, partial_ in zip(program.jets, partials, strict=True):
+                # Of a derivative, the typical size; of the field itself, the sign matters: the other one makes waves and no layers.
+                value = float(np.mean(partial_) if jet.orders == zero else np.sqrt(np.mean(partial_**2)) * np.sign(np.mean(partial_) or 1.0))
+                means[jet.orders] = means.get(jet.orders, 0.0) + value
+            diffusion = abs(means.get(second, 0.0))
+            transport, absorption = abs(means.get(unit, 0.0)), -means.get(zero, 0.0) * np.sign(means.get(second, 0.0))
+            if diffusion and transport:
+                width = min(width, diffusion / transport)
+            if diffusion and absorption > 0:
+                width = min(width, float(np.sqrt(diffusion / absorption)))
+        widths.append(width)
+    return widths
+
+
+def has_layers(compiled: CompiledProblem) -> bool:
+    """Whether boundary layers are thin against the domain."""
+    lengths = [high - low for low, high in compiled.ir.domain.bounds.values()]
+    return any(width < THIN * length for width, length in zip(layer_widths(compiled), lengths, strict=True))
+
+
+@dataclass
+class StretchedRun(AbstractRun):
+    """Marches, each finer than the last."""
+
+    method: StretchedLeastSquares
+    compiled: CompiledProblem
+    settings: RunSettings
+    level: int = 0
+    estimate: float = np.inf
+    residual: float = np.inf
+    ratio: float = 1.0
+    last_seconds: float = 0.0
+    slowdown: float = 1.5
+    confirmed: int = 0
+    fits: list[WindowFit] = dataclass_field(default_factory=list)
+    densities: list[float] = dataclass_field(default_factory=list)
+    amplitude: float = 0.0
+    handed: float = 0.0  # residual of the window before, relative to the field: how far its end can be trusted
+
+    def __post_init__(self) -> None:
+        self.evaluators = Evaluators(self.compiled)
+        domain = self.compiled.ir.domain
+        self.times = domain.time_bounds if isinstance(domain, SpaceTime) else None
+        periodic = {c.axis for c in self.compiled.ir.problem.conditions if isinstance(c, Periodic)}
+        space = space_of(domain)
+        self.even = tuple(even_stretch(*space.bounds[symbol], symbol in periodic) for symbol in space.coordinates)
+        if self.times is None:
+            widths = layer_widths(self.compiled)
+            self.even = tuple(
+                layer_stretch(s.low, s.high, LAYER_SHARE * w) if w < s.high - s.low and not s.periodic else s
+                for s, w in zip(self.even, widths, strict=True)
+            )
+
+    # -- one march
+
+    def step(self) -> dict[str, float]:
+        """March once through all windows."""
+        begin = perf_counter()
+        previous = stretched_model(self.fits) if self.fits else None
+        pending, self.known, self.handed = self._pending(), self.even, 0.0
+        fits: list[WindowFit] = []
+        densities: list[float] = []
+        while pending:
+            times, density = pending.pop()
+            if times is None:
+                fit, density = self._stationary(density, previous)
+            else:
+                fit, density, split = self._window(times, density, fits[-1].model if fits else None, previous)
+                if split:
+                    # What starts with a kink or a jump is similar to itself at four times the time.
+                    middle = times[0] + (0.5 if fits else 0.25) * (times[1] - times[0])
+                    pending += [((middle, times[1]), density), ((times[0], middle), density)]
+                    continue
+            fits.append(fit)
+            densities.append(density)
+            self.known, self.handed = fit.shape.stretches, fit.fresh / max(self.amplitude, 1e-300)
+        self._judge(fits, densities, previous)
+        seconds = perf_counter() - begin
+        self.slowdown = float(np.clip(seconds / self.last_seconds, *SLOWDOWN)) if self.last_seconds else SLOWDOWN[1]
+        self.last_seconds = seconds
+        return {
+            "size": float(sum(sum(basis.n_features for basis in fit.model.bases) for fit in fits)),
+            "windows": float(len(fits)),
+            "largest_window": float(max(fit.model.bases[0].n_features for fit in fits)),
+            "linear_systems": float(sum(fit.steps for fit in fits)),
+            "training_residual": float(np.sqrt(sum(fit.training**2 for fit in fits))) / self.amplitude,
+            "fresh_residual": self.residual,
+            "estimated_error": self.estimate,
+        }
+
+    def _pending(self) -> list[tuple[tuple[float, float] | None, float]]:
+        """Return windows and densities to begin a march with, the first window last."""
+        if self.fits:
+            return [(fit.shape.times, d * self.method.growth) for fit, d in zip(self.fits, self.densities, strict=True)][::-1]
+        density = self.method.density
+        if self.times is None:
+            return [(None, density)]
+        edges = list(map(float, np.linspace(*self.times, FIRST_WINDOWS + 1)))
+        return [((edges[i], edges[i + 1]), density) for i in reversed(range(FIRST_WINDOWS))]
+
+    def _stationary(self, density: float, previous: StretchedModel | None) -> tuple[WindowFit, float]:
+        """Solve a problem without a time: again and again on the stretch of the last solution, as long as that lowers the residual."""
+        target = FIRST_TARGET / SHARPER**self.level
+        guess: Any = previous or InitialExtension(self.compiled)
+        known = self.fits[-1].shape.stretches if self.fits else self.even
+        stretches = self._stretches(guess, None, known, None, self.residual) if previous else known
+        best: WindowFit | None = None
+        found = density
+        for attempt in range(FIRST_LOOKS if previous is None else RETRIES + 1):
+            shape = WindowShape(None, stretches, self._harmonics(stretches, density))
+            fit = fit_window(self.evaluators, shape, None, guess, self.method.oversampling, self.method.newton_steps)
+            self.amplitude = self._size(fit)
+            if best is None or fit.fresh < best.fresh:
+                best, found = fit, density
+            if fit.fresh <= target * self.amplitude or not np.isfinite(fit.fresh):
+                break
+            if fit.fresh < self.amplitude:
+                stretches = self._stretches(fit.model, None, stretches, None, fit.fresh / self.amplitude)
+            guess, density = fit.model, density * (DENSER if attempt % 2 else 1.0)
+        assert best is not None
+        return best, found
+
+    def _window(
+        self, times: tuple[float, float], density: float, start: FittedModel | None, previous: StretchedModel | None
+    ) -> tuple[WindowFit, float, bool]:
+        """Solve a window; the last value says that it has to be halved instead."""
+        target = FIRST_TARGET / SHARPER**self.level
+        guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, self.residual if previous else self.handed)
+        if start is None:
+            # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
+            initial, known = InitialExtension(self.compiled), self.even
+            for _ in range(LOOKS):
+                known = self._stretches(initial, (times[0], times[0]), known)
+            stretches = tuple(max(pair, key=lambda stretch: stretch.length) for pair in zip(stretches, known, strict=True))
+        assert self.times is not None
+        shortest = max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
+        wanted, last, best = density, np.inf, density
+        for attempt in range(RETRIES + 1):
+            shape = WindowShape(times, stretches, self._harmonics(stretches, wanted))
+            fit = fit_window(self.evaluators, shape, start, guess, self.method.oversampling, self.method.newton_steps)
+            if previous is None:
+                self.amplitude = max(self.amplitude, self._size(fit))
+            limit = target * self.amplitude
+            if fit.fresh <= limit:
+                return fit, wanted, False
+            gains = fit.fresh < LEAST_GAIN * last
+            if not gains or attempt == RETRIES or not np.isfinite(fit.fresh):
+                break
+            in_time, in_space = tails(fit)
+            if fit.conditions < 0.5 * fit.fresh and in_time >= in_space:
+                break
+            if previous is None:
+                stretches = self._stretches(fit.model, times, stretches, start, fit.fresh / self.amplitude)
+            wanted, last, guess, best = wanted * DENSER, fit.fresh, fit.model, wanted
+        in_time = not np.isfinite(fit.fresh) or fit.conditions < 0.5 * fit.fresh
+        split = in_time and times[1] - times[0] > shortest
+        return fit, density if split else best, split
+
+    def _parent(self, times: tuple[float, float]) -> float:
+        """Return the length of the window of the last march that holds a window."""
+        middle = 0.5 * (times[0] + times[1])
+        known = [fit.shape.times for fit in self.fits if fit.shape.times is not None]
+        lengths = [last - first for first, last in known if first <= middle < last]
+        return lengths[0] if lengths and self.times is not None and times[0] > self.times[0] else 0.0
+
+    def fits_at(self, times: tuple[float, float]) -> tuple[Stretch, ...]:
+        """Return the stretches of the last march in the middle of a window."""
+        middle = 0.5 * (times[0] + times[1])
+        for fit in self.fits:
+            if fit.shape.times is not None and fit.shape.times[1] >= middle:
+                return fit.shape.stretches
+        return self.even
+
+    def _harmonics(self, stretches: tuple[Stretch, ...], density: float) -> tuple[int, ...]:
+        space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * density * stretch.length))) for stretch in stretches]
+        in_time = () if self.times is None else (self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME),)
+        most = self.method.maximum_functions / np.prod([2 * n + 1 for n in in_time])
+        while np.prod([2 * n + 1 for n in space]) > most:
+            space = [max(1, int(0.95 * n)) for n in space]
+        return (*space, *in_time)
+
+    def _stretches(
+        self, model: FittedModel, times: tuple[float, float] | None, last: tuple[Stretch, ...], start: FittedModel | None = None, error: float = 0.0
+    ) -> tuple[Stretch, ...]:
+        """Read the stretch of each axis from a coarse solution, and from the field that a window starts from, at some instants along some lines."""
+        # A kink of slope 1 rounded over a width w errs by about w^(3/2) in the mean.
+        finest = FINEST_SHARE * (FIRST_TARGET / SHARPER**self.level) ** (2 / 3)
+        n_fields, instants = len(self.compiled.ir.is_complex), [] if times is None else [np.linspace(*times, N_INSTANTS)]
+        seen = [(model, instants)] + ([] if start is None else [(start, [at[:1] for at in instants])])
+
+        def along(axis: int, line: Array, field: int) -> Array:
+            axes = [other.physical(np.linspace(-0.5, 0.5, N_LINES + 2)[1:-1] * other.length) for other in last]
+            axes[axis] = line
+            values = []
+            for source, at in seen:
+                points = grid([*axes, *at])
+                sampled = np.asarray(source.evaluate(field, points, (0,) * points.shape[1])).real.reshape(*map(len, axes), -1)
+                values.append(np.moveaxis(sampled, axis, -1).reshape(-1, len(line)))
+            return np.concatenate(values)
+
+        result = []
+        for axis, stretch in enumerate(last):
+            known = stretch.lines()[0]
+            parts = [along(axis, known, field) for field in range(n_fields)]
+            ranges = np.repeat([np.ptp(part) for part in parts], [len(part) for part in parts])
+            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest, error))
+        return tuple(result)
+
+    def _size(self, fit: WindowFit) -> float:
+        points, weights = fit.shape.quadrature(4, 3)
+        values = [fit.model.evaluate(i, points, (0,) * points.shape[1])[:, 0] for i in range(len(fit.model.bases))]
+        return float(np.sqrt(np.mean([weights @ value**2 for value in values]) / np.sum(weights)))
+
+    # -- how wrong it is
+
+    def _judge(self, fits: list[WindowFit], densities: list[float], previous: StretchedModel | None) -> None:
+        """Compare a march with the last one at points that resolve the fronts."""
+        sampled = [fit.shape.quadrature(8, 5) for fit in fits]
+        points = np.concatenate([pair[0] for pair in sampled])
+        roots = np.sqrt(np.concatenate([pair[1] for pair in sampled]))[:, None]
+        zero = (0,) * points.shape[1]
+        model = stretched_model(fits)
+        values = [roots * model.evaluate(i, points, zero) for i in range(len(self.compiled.ir.is_complex))]
+        self.amplitude = float(np.sqrt(np.mean([np.sum(v**2) for v in values]) / np.sum(roots**2))) or 1.0
+        residual = float(np.sqrt(sum(fit.fresh**2 for fit in fits))) / self.amplitude
+        if not np.isfinite(residual):
+            raise NonFiniteError("a residual of a time window")
+        if previous is not None:
+            self.ratio = residual / max(self.residual, 1e-300)
+            before = [roots * previous.evaluate(i, points, zero) for i in range(len(values))]
+            self.estimate = estimate_from_sizes(values, before, [np.zeros_like(v) for v in values], self.ratio, residual)
+            self.estimate = max(self.estimate, (STATIONARY_SHARE if self.times is None else RESIDUAL_SHARE) * residual)
+        self.residual, self.fits, self.densities = residual, fits, densities
+        self.level += 1
+
+    def _confirm(self) -> None:
+        """Look once, before a march is called a success, for what the collocation points missed."""
+        if self.confirmed == self.level:
+            return
+        self.confirmed = self.level
+        system, model = residual_system(self.compiled), self.model()
+        seed = 1_000_003 * self.settings.seed + 7919 * self.level
+        fresh = system.residual_norm(system.samples(8192, seed), model) / self.amplitude
+        cost = max(fit.model.bases[0].n_features for fit in self.fits)
+        self.estimate = with_the_unseen(self.estimate, self.compiled, model, fresh, self.amplitude, cost, seed + 3)
+
+    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
+        """Decide after each march."""
+        if self.level < 2:
+            return None
+        settings, following = self.settings, self.predicted_seconds()
+        left = settings.seconds - elapsed
+        too_large = max(fit.model.bases[0].n_features for fit in self.fits) * self.method.growth > self.method.maximum_functions
+        if self.estimate <= settings.tolerance:
+            cheap = following < min(left, max(CHEAP * left, CHEAP_SECONDS))
+            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and self.ratio < 1 and not too_large:
+                return None
+            self._confirm()
+            if self.estimate <= settings.tolerance:
+                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
+        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
+        if self.ratio > 1 and self.level > 3:
+            return "tolerance_not_reached", (
+                f"{wanted}: a finer march no longer lowers the residual ({self.residual:.2g}). Something is not smooth along the axes (fronts "
+                "oblique to them, jumps of coefficients or data), or equations and conditions contradict each other"
+            )
+        if too_large:
+            return "tolerance_not_reached", f"{wanted}: raise StretchedLeastSquares(maximum_functions=...)"
+        if following > left:
+            text = f"{wanted}: the next march needs about {following:.0f} s, {max(left, 0):.0f} s are left"
+            return "out_of_time", f"{text}. Raise seconds, or loosen tolerance"
+        return None
+
+    def predicted_seconds(self) -> float:
+        """Return the cost of the next march."""
+        return self.last_seconds * self.slowdown
+
+    def error_estimate(self) -> float:
+        """Return the estimate of the last march."""
+        return self.estimate
+
+    def model(self) -> StretchedModel:
+        """Return the last march."""
+        return stretched_model(self.fits)
+
+    def state(self) -> StateTree:
+        """Return the last march and the counters."""
+        numbers = ("level", "estimate", "residual", "ratio", "last_seconds", "slowdown", "confirmed", "amplitude")
+        return {
+            **{name: getattr(self, name) for name in numbers},
+            "densities": np.array(self.densities),
+            "fits": np.array([(fit.training, fit.fresh, fit.conditions, fit.steps) for fit in self.fits]),
+            "model": self.model().state(),
+        }
+
+    def restore(self, state: StateTree) -> None:
+        """Continue from a state."""
+        for name in ("level", "confirmed"):
+            setattr(self, name, int(state[name]))
+        for name in ("estimate", "residual", "ratio", "last_seconds", "slowdown", "amplitude"):
+            setattr(self, name, float(state[name]))
+        self.densities = [float(value) for value in np.asarray(state["densities"])]
+        model = stretched_model_from_state(self.compiled, state["model"])
+        rows = np.asarray(state["fits"])
+        self.fits = [
+            WindowFit(shape, fitted, float(row[0]), float(row[1]), float(row[2]), int(row[3]))
+            for shape, fitted, row in zip(model.shapes, model.models, rows, strict=True)
+        ]
+
+
+def _stacked(along: Callable[[int, Array, int], Array], axis: int, n_fields: int, line: Array) -> Array:
+    """Return the values of all fields along a line."""
+    return np.concatenate([along(axis, line, field) for field in range(n_fields)])
+
+
+def tails(fit: WindowFit) -> tuple[float, float]:
+    """Return how much of a window's solution lies in the highest functions in time, and along the axes of space.
+
+    Chebyshev coefficients on as many points as there are functions, the highest sixth of them.
+    """
+    shape = fit.shape
+    result = []
+    for axis in range(len(shape.harmonics)):
+        reduced = replace(shape, harmonics=tuple(n if i == axis else min(n, 12) for i, n in enumerate(shape.harmonics)))
+        axes = reduced.axes(1.0)
+        count = 2 * shape.harmonics[axis] + 1
+        unit = np.cos(np.pi * np.arange(count) / (count - 1))
+        axes[axis] = shape.on_axis(axis, unit)
+        points = grid(axes)
+        worst = 0.0
+        for field in range(len(fit.model.bases)):
+            values = fit.model.evaluate(field, points, (0,) * len(axes))[:, 0].reshape(*map(len, axes))
+            values = np.moveaxis(values, axis, 0).reshape(count, -1)
+            coefficients = np.polynomial.chebyshev.chebvander(unit, count - 1)
+            spectrum = np.abs(np.linalg.solve(coefficients, values))
+            worst = max(worst, float(np.sqrt(np.mean(np.sum(spectrum[-max(2, count // 6) :] ** 2, axis=0)))))
+        result.append(worst)
+    return (result[-1], max(result[:-1])) if shape.times is not None else (0.0, max(result))
