@@ -23,6 +23,7 @@ from pinnsiren.storage import save_solution
 from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.device import resolve_device, torch_version
+from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.least_squares import LeastSquares
@@ -35,7 +36,7 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), FirstArrivals(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:
