@@ -167,11 +167,11 @@ class _Component:
         self.compiled = compiled
         source, square = source_of(compiled.original), squared_slowness(compiled.original)
         assert source is not None
-        self.check, arrivals, self.drift = None, None, 0.0
+        self.check, fan, arrivals, self.drift = None, None, None, 0.0
         if len(compiled.original.coordinates) == 2 and isinstance(compiled.original.domain, Box) and not _jumps(square):
             fan, arrivals = arrivals_of(compiled.original, square, source)
             self.check, self.drift = check_by_rays(fan, arrivals, source.time, settings.seed + 17), fan.drift
-        self.runs = start_branches(method.expansion, compiled, settings, arrivals)
+        self.runs = start_branches(method.expansion, compiled, settings, fan, arrivals)
         self.by_rays = np.inf
 
     @property

@@ -32,6 +32,7 @@ N_RAY_POINTS = 4000
 UNREACHED_ERROR = 0.1  # relative error of the time at nodes that no ray reaches: nothing is known of it there
 MOST_DRAWS = 12
 STILL = 0.97  # a step that lowers the residual by less is the last
+RAY_WEIGHT = 10.0  # of the times along rays against the equation, as for other conditions
 BRANCH_NEWTON_STEPS = 6  # each size starts from the rays or from the size before
 
 
@@ -115,6 +116,8 @@ class BranchRun(LeastSquaresRun):
 
     arrivals: ArrivalMap | None = None
     sector: int = 0
+    ray_points: Array | None = None  # (n, 2) on rays of the sector where they are first
+    ray_values: Array | None = None  # (n,) the unknown part of the time there
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,24 +152,27 @@ class BranchRun(LeastSquaresRun):
         return FeatureModel(zero.bases, zero.frequencies, (solved.numpy(),))
 
     def _newton(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> FeatureModel:
-        """Newton's method on the sum of moduli, by weights that follow the residual.
+        """Newton's method on the equation and the times along rays, on the sum of moduli, by weights that follow the residuals.
 
         The time is not smooth at the tip where two branches part. The sum of squares would spread what cannot be fitted there over all rays that
         lead to it; the sum of moduli leaves it where it is.
 
         Reference: Guermond and Popov 2008, SIAM J. Numer. Anal. 47, for Hamilton-Jacobi equations by the sum of moduli.
         """
-        program = self.compiled.programs[0]
+        values = self._ray_matrix(model)
         for _ in range(self.method.newton_steps):
-            size = np.abs(system.residual(program, training[0], model))[:, 0]
-            weights = 1 / np.maximum(size, np.median(size) + 1e-300)
-            weighted = [PointSet(training[0].points, weights=weights / np.mean(weights))]
-            norm = system.residual_norm(weighted, model)
-            change = system.split(self._correction(system, weighted, model))
+            residual = np.abs(system.residual(self.compiled.programs[0], training[0], model))[:, 0]
+            misfit = self._misfit(model)
+            points = [PointSet(training[0].points, weights=_moduli(residual))]
+            on_rays = torch.from_numpy(RAY_WEIGHT * np.sqrt(_moduli(np.abs(misfit)) / len(misfit)))[:, None]
+            norm = self._norm(system, points, on_rays, model)
+            matrix, right = system.rows(points, model)
+            stacked = torch.cat([matrix, values * on_rays]), torch.cat([right, torch.from_numpy(misfit)[:, None] * on_rays])
+            change = system.split(solve_least_squares(*stacked))
             for halving in range(5):
                 coefficients = tuple(c + d * 0.5**halving for c, d in zip(model.coefficients, change, strict=True))
                 trial = FeatureModel(model.bases, model.frequencies, coefficients)
-                trial_norm = system.residual_norm(weighted, trial)
+                trial_norm = self._norm(system, points, on_rays, trial)
                 if trial_norm < norm:
                     break
             else:
@@ -176,8 +182,27 @@ class BranchRun(LeastSquaresRun):
                 break
         return model
 
+    def _ray_matrix(self, model: FeatureModel) -> torch.Tensor:
+        assert self.ray_points is not None
+        order = (0,) * self.ray_points.shape[1]
+        return torch.from_numpy(model.bases[0].matrix(self.ray_points, {order: np.ones(len(self.ray_points))}))
+
+    def _misfit(self, model: FeatureModel) -> Array:
+        """Return how much later the rays are than the model, (n_ray_points,)."""
+        assert self.ray_points is not None and self.ray_values is not None
+        return np.asarray(self.ray_values - model.evaluate(0, self.ray_points, (0,) * self.ray_points.shape[1])[:, 0])
+
+    def _norm(self, system: RowSystem, points: list[PointSet], on_rays: torch.Tensor, model: FeatureModel) -> float:
+        return float(np.hypot(system.residual_norm(points, model), np.linalg.norm(self._misfit(model) * on_rays.numpy()[:, 0])))
+
     def _confirm(self) -> None:
         """The times of the rays confirm a branch; elsewhere in the domain its residual means nothing."""
+
+
+def _moduli(residual: Array) -> Array:
+    """Return weights of mean 1 that make of squares moduli, for residuals above their median."""
+    weights = 1 / np.maximum(residual, np.median(residual) + 1e-300)
+    return np.asarray(weights / np.mean(weights))
 
 
 class _BranchRows(RowSystem):
@@ -224,11 +249,14 @@ class RayCheck:
         return float(np.linalg.norm(counted) / np.linalg.norm(self.times))
 
 
-def check_by_rays(fan: RayFan, arrivals: ArrivalMap, start: float, seed: int) -> RayCheck:
-    """Draw points on rays inside the box, and find those where the ray is the first arrival."""
+def points_on_rays(fan: RayFan, arrivals: ArrivalMap, n_points: int, seed: int) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.bool_]]:
+    """Draw points on rays inside the box: places, times, sectors, and whether the ray is the first arrival there."""
     steps, rays = np.nonzero(fan.inside[1:])
     steps = steps + 1
-    chosen = np.random.default_rng(seed).permutation(len(steps))[:N_RAY_POINTS]
+    # Even in the plane: rays that crowd would else crowd their points.
+    chance = np.random.default_rng(seed)
+    weights = np.linalg.norm(fan.points[steps, rays] - fan.points[0, 0], axis=1) * _spacing(fan)[rays]
+    chosen = chance.choice(len(steps), size=min(n_points, len(steps)), replace=False, p=weights / weights.sum())
     steps, rays = steps[chosen], rays[chosen]
     points, times = fan.points[steps, rays], fan.times[steps]
     i, j = cells_of(arrivals.axes, points)
@@ -236,22 +264,42 @@ def check_by_rays(fan: RayFan, arrivals: ArrivalMap, start: float, seed: int) ->
     sector = arrivals.sector_of(fan.angles[rays])
     same = np.all([arrivals.labels[corner] == sector for corner in corners], axis=0)
     latest = np.max([arrivals.times[corner] for corner in corners], axis=0)
+    return points, times, sector, same & (times < latest)
+
+
+def _spacing(fan: RayFan) -> Array:
+    """Return the angle to both neighbours of each ray."""
+    following = np.append(fan.angles[1:], fan.angles[0] + 2 * np.pi)
+    gap = following - fan.angles
+    return np.asarray(gap + np.roll(gap, 1))
+
+
+def check_by_rays(fan: RayFan, arrivals: ArrivalMap, start: float, seed: int) -> RayCheck:
+    """Draw the points of a check, and say what rays leave open."""
+    points, times, _, first = points_on_rays(fan, arrivals, N_RAY_POINTS, seed)
     known = ~np.isnan(arrivals.times)
     total = float(np.sqrt(np.mean(arrivals.times[known] ** 2)))
     late = float(np.sqrt(np.mean(arrivals.excess[known] ** 2))) / total
     floor = float(np.sqrt(late**2 + UNREACHED_ERROR**2 * arrivals.missed))
-    return RayCheck(points, start + times, same & (times < latest), floor)
+    return RayCheck(points, start + times, first, floor)
 
 
 def start_branches(
-    method: LeastSquares, compiled: CompiledProblem, settings: RunSettings, arrivals: ArrivalMap | None
+    method: LeastSquares, compiled: CompiledProblem, settings: RunSettings, fan: RayFan | None, arrivals: ArrivalMap | None
 ) -> tuple[LeastSquaresRun, ...]:
-    """Begin one run per sector, or one for the whole domain."""
-    if arrivals is None or arrivals.n_sectors == 1:
+    """Begin one run per sector of rays, or one for the whole domain where no rays are known."""
+    if fan is None or arrivals is None:
         return (LeastSquaresRun(method, compiled, settings),)
-    sectors = [index for index in range(arrivals.n_sectors) if np.any(arrivals.labels == index)]
     method = replace(method, newton_steps=min(method.newton_steps, BRANCH_NEWTON_STEPS))
-    return tuple(BranchRun(method, compiled, settings, arrivals=arrivals, sector=sector) for sector in sectors)
+    points, times, sectors, first = points_on_rays(fan, arrivals, 4 * N_RAY_POINTS, settings.seed + 29)
+    wanted = times - compiled.known_part(0, points, (0, 0))[:, 0] + compiled.known_part(0, fan.points[0, :1], (0, 0))[0, 0]
+    runs = []
+    for sector in np.unique(arrivals.labels):
+        own = first & (sectors == sector)
+        runs.append(
+            BranchRun(method, compiled, settings, arrivals=arrivals, sector=int(sector), ray_points=points[own], ray_values=np.real(wanted[own]))
+        )
+    return tuple(runs)
 
 
 def assemble(compiled: CompiledProblem, runs: Sequence[LeastSquaresRun]) -> BranchModel:
