@@ -32,6 +32,8 @@ from pinnsiren.training.wave_branches import BranchModel, assemble, branch_model
 
 RAY_SAFETY = 1.5  # rays see a finite number of points
 NEGLIGIBLE = 1e-9  # relative lateness of paths that leave the box, below which they do not matter
+FOCUS = 0.35  # rays nearer to each other than this share of their distance in a uniform medium: one expansion by squares was seen to fall short
+NEAR = 0.05  # of the domain: nearer to the source the medium is taken as uniform
 RAY_NOISE = 3.0  # times the drift of the slowness along the rays: their own error
 
 
@@ -59,11 +61,15 @@ class FirstArrivals(AbstractMethod):
         sources = distinct(groups)
         text = f"travel times of {len(sources)} sources: each is solved by itself" if len(sources) > 1 else ""
         if len(problem.coordinates) == 2 and isinstance(problem.domain, Box) and not _jumps(square):
-            maps = [arrivals_of(problem, square, source)[1] for source in sources]
+            found = [arrivals_of(problem, square, source) for source in sources]
+            maps = [arrivals for _, arrivals in found]
             crossing = sum(arrivals.n_sectors > 1 for arrivals in maps)
+            focusing = any(strongest_focus(f, problem) < FOCUS for f, _ in found)
             leaving = any(np.nanmax(a.excess) > NEGLIGIBLE * np.nanmax(a.times) for a in maps)
             if crossing:
                 text += "; " * bool(text) + f"rays cross: the earliest of {max(a.n_sectors for a in maps)} smooth branches counts"
+            elif focusing:
+                text += "; " * bool(text) + "rays nearly cross: the equation is solved together with the times along them"
             elif leaving:
                 text += "; " * bool(text) + "first arrivals along paths outside the box are looked at"
         elif len(sources) > 1 and not isinstance(problem.domain, Box):
@@ -80,6 +86,16 @@ class FirstArrivals(AbstractMethod):
 def distinct(groups: tuple[tuple[PointSource, ...], ...]) -> tuple[PointSource, ...]:
     """Return the sources of all shots, each once."""
     return tuple(dict.fromkeys(source for group in groups for source in group))
+
+
+def strongest_focus(fan: RayFan, problem: Problem) -> float:
+    """Return the smallest distance of neighbouring rays in the box, relative to a uniform medium at the same distance from the source."""
+    gaps = np.linalg.norm(np.roll(fan.points, -1, axis=1) - fan.points, axis=2)
+    turn = np.append(np.diff(fan.angles), fan.angles[0] + 2 * np.pi - fan.angles[-1])
+    distance = np.linalg.norm(fan.points - fan.points[0, 0], axis=2)
+    counted = fan.inside & (distance > NEAR * problem.domain.size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.nanmin(np.where(counted, gaps / (turn * distance), np.inf)))
 
 
 def _jumps(square: Any) -> bool:
@@ -141,7 +157,8 @@ class FirstArrivalsModel:
         for group in self.groups:
             first = np.argmin([times[index] for index in group], axis=0)
             columns.append(np.choose(first, [wanted[index] for index in group]) if len(group) <= 32 else _pick(first, [wanted[i] for i in group]))
-        return np.stack(columns, axis=1) - self.compiled.known_part(field_index, points, orders)
+        whole: NDArray[Any] = np.stack(columns, axis=1)
+        return np.asarray(whole - self.compiled.known_part(field_index, points, orders))
 
     def state(self) -> StateTree:
         """Return the branches of each source."""
@@ -167,11 +184,13 @@ class _Component:
         self.compiled = compiled
         source, square = source_of(compiled.original), squared_slowness(compiled.original)
         assert source is not None
-        self.check, fan, arrivals, self.drift = None, None, None, 0.0
+        self.check, self.drift = None, 0.0
+        self.runs: tuple[LeastSquaresRun, ...] = (LeastSquaresRun(method.expansion, compiled, settings),)
         if len(compiled.original.coordinates) == 2 and isinstance(compiled.original.domain, Box) and not _jumps(square):
             fan, arrivals = arrivals_of(compiled.original, square, source)
             self.check, self.drift = check_by_rays(fan, arrivals, source.time, settings.seed + 17), fan.drift
-        self.runs = start_branches(method.expansion, compiled, settings, fan, arrivals)
+            if arrivals.n_sectors > 1 or strongest_focus(fan, compiled.original) < FOCUS:
+                self.runs = start_branches(method.expansion, compiled, settings, fan, arrivals)
         self.by_rays = np.inf
 
     @property
@@ -190,9 +209,10 @@ class _Component:
         if self.check is not None:
             self.by_rays = self.check.error(self.model())
             noise = RAY_NOISE * self.drift
-            # A branch may be late next to a kink, where another is earlier; the rays judge what counts.
-            found = RAY_SAFETY * self.by_rays if len(self.runs) > 1 else max(found, RAY_SAFETY * self.by_rays - noise)
-            found = max(found, noise if len(self.runs) > 1 else 0.0, self.check.floor)
+            # Sizes of a branch differ most next to a kink, where another is earlier; the rays judge what counts.
+            by_rays = RAY_SAFETY * self.by_rays
+            found = max(by_rays, noise) if len(self.runs) > 1 else max(found, by_rays - noise)
+            found = max(found, self.check.floor)
         return float(found)
 
 

@@ -63,7 +63,7 @@ class RayFan:
     @property
     def times(self) -> Array:
         """Times of the steps, (n_steps,)."""
-        return self.step * np.arange(len(self.points))
+        return np.asarray(self.step * np.arange(len(self.points)), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,8 @@ def _cuts(fan: RayFan, axes: tuple[Array, Array], times: Array, angles: Array, c
     The pairs of directions that meet along one curve are nested around the direction of its tip, so the narrowest pair is cut in its middle first.
     """
     pairs = _kinks(fan, axes, times, angles, centre)
-    left, cuts = pairs, []
+    left = pairs
+    cuts: list[float] = []
     while len(left) and len(cuts) < MOST_CUTS:
         start, width = left[np.argmin(left[:, 1])]
         cuts.append(float(np.mod(start + 0.5 * width, 2 * np.pi)))

@@ -195,6 +195,10 @@ class BranchRun(LeastSquaresRun):
     def _norm(self, system: RowSystem, points: list[PointSet], on_rays: torch.Tensor, model: FeatureModel) -> float:
         return float(np.hypot(system.residual_norm(points, model), np.linalg.norm(self._misfit(model) * on_rays.numpy()[:, 0])))
 
+    def _redundancies(self) -> tuple[float, ...]:
+        """Try all at the first size only: near kinks and foci the residual hardly tells them apart later."""
+        return super()._redundancies() if self.redundancy is None else (self.redundancy,)
+
     def _confirm(self) -> None:
         """The times of the rays confirm a branch; elsewhere in the domain its residual means nothing."""
 
@@ -285,11 +289,9 @@ def check_by_rays(fan: RayFan, arrivals: ArrivalMap, start: float, seed: int) ->
 
 
 def start_branches(
-    method: LeastSquares, compiled: CompiledProblem, settings: RunSettings, fan: RayFan | None, arrivals: ArrivalMap | None
-) -> tuple[LeastSquaresRun, ...]:
-    """Begin one run per sector of rays, or one for the whole domain where no rays are known."""
-    if fan is None or arrivals is None:
-        return (LeastSquaresRun(method, compiled, settings),)
+    method: LeastSquares, compiled: CompiledProblem, settings: RunSettings, fan: RayFan, arrivals: ArrivalMap
+) -> tuple[BranchRun, ...]:
+    """Begin one run per sector of rays."""
     method = replace(method, newton_steps=min(method.newton_steps, BRANCH_NEWTON_STEPS))
     points, times, sectors, first = points_on_rays(fan, arrivals, 4 * N_RAY_POINTS, settings.seed + 29)
     wanted = times - compiled.known_part(0, points, (0, 0))[:, 0] + compiled.known_part(0, fan.points[0, :1], (0, 0))[0, 0]
