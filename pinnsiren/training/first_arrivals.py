@@ -1,13 +1,14 @@
 """First arrivals: travel times of several sources, and of media in which rays cross.
 
-The equation |grad T|^2 = s^2 alone has many solutions where arrivals cross; wanted is the earliest, the viscosity solution. Each source is a problem of
-its own; rays show which directions tie where, and the time of each sector between two such directions is smooth: least squares on sine features
+The equation |grad T|^2 = s^2 alone has many solutions where arrivals cross; wanted is the earliest, the viscosity solution. Each source is a problem
+of its own; rays show which directions tie where, and the time of each sector between two such directions is smooth: least squares on sine features
 solve the equation there, and the earliest sector and source counts. Integrated rays, which share nothing with the features, check the result.
 
 Reference: Crandall and Lions 1983 for viscosity solutions; the cut locus of a source for the sectors.
 """
 
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from time import perf_counter
 from typing import Any
 
@@ -45,7 +46,7 @@ class FirstArrivals(AbstractMethod):
         expansion: least squares for each branch.
     """
 
-    expansion: LeastSquares = LeastSquares()
+    expansion: LeastSquares = dataclass_field(default_factory=LeastSquares)
 
     def __post_init__(self) -> None:
         if not isinstance(self.expansion, LeastSquares):

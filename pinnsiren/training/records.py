@@ -5,13 +5,14 @@ from typing import Any
 
 from pinnsiren.errors import StorageError, UnknownNameError
 from pinnsiren.networks import MLP, FourierFeatureMLP, RBFNetwork, Siren
+from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.stages import Stages
 
-METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, FirstArrivals, GaussNewton, LBFGS, Adam, Stages)}
+METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, FirstArrivals, CloudDistance, GaussNewton, LBFGS, Adam, Stages)}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 
