@@ -99,7 +99,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PointCloud", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
+    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PointCloud",
+    "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
     "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
     "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
     "solve", "unknown", "unknown_field",

@@ -3,7 +3,8 @@
     |grad T_s|^2 = 1/v^2   in (0, 2) x (0, 1),   T_s = 0 at the source s,   v = 1.5 + 0.9 z + 0.4 exp(-|x - c|^2 / (2 0.2^2))
 
 v in km/s, c = (1.1, 0.5) km, sources at (0.2, 0.1), (1, 0.05) and (1.8, 0.1) km. The field has a shot axis and the times at the sources are
-observations, shot by shot. Naming several points in Dirichlet conditions of a field without shots asks for the earliest of them instead. Judge: factored sweeping.
+observations, shot by shot. Naming several points in Dirichlet conditions of a field without shots asks for the earliest of them instead.
+Judge: factored sweeping.
 
 Reference: Cerveny (2001), Seismic Ray Theory, section 3.1.
 """

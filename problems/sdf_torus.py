@@ -11,7 +11,6 @@ import numpy as np
 import sympy as sp
 
 from pinnsiren.language import Box, Constraint, Dirichlet, Neumann, PointCloud, Problem, coordinates, field, grad
-from pinnsiren.language.domains.base import sobol
 
 
 def declare(*, radius: float = 0.55, tube: float = 0.22, n_points: int = 20_000, seed: int = 1) -> Problem:
@@ -26,19 +25,20 @@ def declare(*, radius: float = 0.55, tube: float = 0.22, n_points: int = 20_000,
     x, y, z = coordinates("x y z")
     u = field("u", x, y, z)
     cloud = PointCloud((x, y, z), *_torus(radius, tube, n_points, seed))
+    everywhere = Box({symbol: (-1, 1) for symbol in (x, y, z)})
     return Problem(
         name="sdf_torus",
         fields=[u],
-        domain=Box({symbol: (-1, 1) for symbol in (x, y, z)}),
+        domain=everywhere,
         equations=[sp.Eq(grad(u).dot(grad(u)), 1)],
-        conditions=[Dirichlet(u, 0, on=cloud), Neumann(u, 1, on=cloud), Constraint(sp.exp(-100 * sp.Abs(u)), on=Box({s: (-1, 1) for s in (x, y, z)}))],
+        conditions=[Dirichlet(u, 0, on=cloud), Neumann(u, 1, on=cloud), Constraint(sp.exp(-100 * sp.Abs(u)), on=everywhere)],
         exact={u: sp.sqrt((sp.sqrt(x**2 + y**2) - sp.Float(radius)) ** 2 + z**2) - sp.Float(tube)},
     )
 
 
 def _torus(radius: float, tube: float, n_points: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw points evenly by area, and their normals: the area element is proportional to the distance from the axis."""
-    around, chance, choice = sobol(3, int(4 * n_points), seed).T
+    around, chance, choice = np.random.default_rng(seed).uniform(size=(3, 4 * n_points))
     angle, turn = 2 * np.pi * chance, 2 * np.pi * around
     kept = choice < (radius + tube * np.cos(angle)) / (radius + tube)
     angle, turn = angle[kept][:n_points], turn[kept][:n_points]

@@ -70,8 +70,8 @@ def squared_slowness(problem: Problem) -> Any | None:
 def point_sources(problem: Problem) -> tuple[tuple[PointSource, ...], ...] | None:
     """Return the sources of every shot (of the only one), or None where something else than times at points is declared.
 
-    Sources are points with `Dirichlet(T, time, on={x: .., z: ..})`, for all shots. A field with shots may instead have `Observations(T, points, times)`
-    with the points (shots, n_sources, n_coordinates) of each.
+    Sources are points with `Dirichlet(T, time, on={x: .., z: ..})`, for all shots. A field with shots may instead have
+    `Observations(T, points, times)` with the points (shots, n_sources, n_coordinates) of each.
     """
     if len(problem.fields) != 1:
         return None

@@ -25,9 +25,9 @@ class Region:
     """Where a residual lives.
 
     Attributes:
-        kind: `"cloud"` (oriented points), `"part"` (a boundary part), `"pair"` (two opposite faces, on which the residual is the difference of an expression), `"domain"` (the
+        kind: `"part"` (a boundary part), `"pair"` (two opposite faces, on which the residual is the difference of an expression), `"domain"` (the
             interior of a domain) or `"points"`.
-        part: name of the boundary part, for a pair that of the lower face.
+        part: (for kind `"cloud"`, oriented points, None) name of the boundary part, for a pair that of the lower face.
         opposite: for a pair, name of the upper face.
         domain: the domain whose interior is meant.
         points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), physical units.

@@ -31,7 +31,7 @@ from pinnsiren.training.row_system import solve_least_squares
 Array = NDArray[np.float64]
 
 SIZES = {1: (60, 120), 2: (300, 600, 1200), 3: (500, 1000, 2000)}
-REDUNDANCY = 5.0  # kinks have no bandwidth; of 1.3, 2.5 and 5 this was nearest at fresh points of torus, box and ball
+REDUNDANCIES = (2.0, 5.0)  # features per independent function: little for edges, much for smooth surfaces; the first size tries both
 BAND = 0.03  # of the longest side: standard deviation of the offsets along normals, and half the width called near
 FAR_WEIGHT = 0.01  # of the longest side: distance at which a value counts half
 SURFACE_WEIGHT = 10.0  # of points on the surface, as of other conditions
@@ -143,13 +143,26 @@ class CloudDistanceRun(AbstractRun):
         self.zero = (0,) * len(compiled.ir.coordinates)
         self.checks = draw_labels(compiled.original, cloud, N_CHECKS, 31_337 + settings.seed)
         self.fitted: FeatureModel | None = None
+        self.redundancy: float | None = None
         self.level, self.estimate, self.near, self.last_seconds = 0, float(np.inf), float(np.inf), 0.0
 
     def step(self) -> dict[str, float]:
-        """Fit the next size."""
+        """Fit the next size; the first with every redundancy, of which the one nearest at fresh points beside the surface stays."""
         start = perf_counter()
+        tried = REDUNDANCIES if self.redundancy is None else (self.redundancy,)
+        fits = []
+        for redundancy in tried:
+            self.fitted = self._fit(redundancy)
+            fits.append((self._measure()["near_surface"], redundancy, self.fitted))
+        _, self.redundancy, self.fitted = min(fits, key=lambda fit: fit[0])
+        numbers = self._measure()
+        self.level += 1
+        self.last_seconds = (perf_counter() - start) / len(tried)
+        return {"size": float(self.fitted.bases[0].n_features), **numbers}
+
+    def _fit(self, redundancy: float) -> FeatureModel:
         size, seed = self.sizes[self.level], 1_000_003 * self.settings.seed + 7919 * self.level
-        frequencies = tuple(draw_all(self.compiled, size, REDUNDANCY, seed))
+        frequencies = tuple(draw_all(self.compiled, size, redundancy, seed))
         bases = build_bases(self.compiled, frequencies)
         along, everywhere = draw_labels(self.compiled.original, self.cloud, int(OVER * size), seed + 1)
         points = np.concatenate([along.points, everywhere.points])
@@ -161,16 +174,12 @@ class CloudDistanceRun(AbstractRun):
             misfit = (matrix @ solved - right).abs()
             middle = misfit.median() + 1e-300
             scale = torch.from_numpy(weights)[:, None] * torch.sqrt(middle / torch.maximum(misfit, middle))
-        self.fitted = FeatureModel(bases, frequencies, (solved.numpy(),))
-        self.level += 1
-        numbers = self._measure()
-        self.last_seconds = perf_counter() - start
-        return {"size": float(bases[0].n_features), **numbers}
+        return FeatureModel(bases, frequencies, (solved.numpy(),))
 
     def _measure(self) -> dict[str, float]:
         """Compare with labels that the fit has not seen: all over the domain, near the surface, on it, and the signs."""
         assert self.fitted is not None
-        along, everywhere = self.checks
+        along, _ = self.checks
         inside = self.compiled.original.domain.sample_interior(N_CHECKS, 77 + self.settings.seed)
         truth, found = self.cloud.signed_distance(inside), self.fitted.evaluate(0, inside, self.zero)[:, 0]
         # Labels are known to about the curvature of the surface between its points.
@@ -198,7 +207,9 @@ class CloudDistanceRun(AbstractRun):
         )
         if late and not done:
             return "out_of_time", text + f"{self.settings.seconds:g} s were given; raise seconds"
-        return "tolerance_not_reached", text + "The distance has kinks on the medial axis, which sines meet slowly: loosen tolerance if only the surface counts"
+        return "tolerance_not_reached", text + (
+            "The distance has kinks on the medial axis, which sines meet slowly: loosen tolerance if only the surface counts"
+        )
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""
@@ -216,10 +227,11 @@ class CloudDistanceRun(AbstractRun):
 
     def state(self) -> StateTree:
         """Return the last size and the counters."""
-        return {"model": self.model().state(), "level": self.level, "last_seconds": self.last_seconds}
+        return {"model": self.model().state(), "level": self.level, "redundancy": self.redundancy, "last_seconds": self.last_seconds}
 
     def restore(self, state: StateTree) -> None:
         """Continue from a state."""
         self.fitted = feature_model_from_state(self.compiled, state["model"])
+        self.redundancy = state["redundancy"]
         self.level, self.last_seconds = int(state["level"]), float(state["last_seconds"])
         self._measure()
