@@ -30,8 +30,8 @@ from pinnsiren.training.row_system import solve_least_squares
 
 Array = NDArray[np.float64]
 
-SIZES = {1: (60, 120), 2: (300, 600, 1200), 3: (500, 1000, 2000)}
-REDUNDANCIES = (2.0, 5.0)  # features per independent function: little for edges, much for smooth surfaces; the first size tries both
+SIZES = {1: (60, 120), 2: (300, 600, 1200), 3: (500, 1000, 2000, 3000)}
+REDUNDANCIES = (1.3, 5.0)  # features per independent function: little for edges, much for smooth surfaces; the first size tries both
 BAND = 0.03  # of the longest side: standard deviation of the offsets along normals, and half the width called near
 FAR_WEIGHT = 0.01  # of the longest side: distance at which a value counts half
 SURFACE_WEIGHT = 10.0  # of points on the surface, as of other conditions

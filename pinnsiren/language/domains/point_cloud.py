@@ -78,7 +78,8 @@ class PointCloud:
     @cached_property
     def spacing(self) -> float:
         """Median distance of a point from its nearest neighbour."""
-        return float(np.median(self._tree.query(self.points, 2)[0][:, 1]))
+        distances = np.asarray(self._tree.query(self.points, 2)[0])
+        return float(np.median(distances[:, 1]))
 
     def signed_distance(self, points: Array) -> Array:
         """Return the distance from the surface, (n,), negative inside.
