@@ -33,6 +33,7 @@ from pinnsiren.language import (
     Neumann,
     Observations,
     Periodic,
+    PointCloud,
     Polygon,
     Problem,
     RickerWavelet,
@@ -102,7 +103,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "Adam", "Ball", "Box", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork",
-    "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError",
+    "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PointCloud", "Polygon", "Problem", "ProblemError",
     "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages",
     "Status", "StorageError", "StretchedLeastSquares", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian",
     "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",

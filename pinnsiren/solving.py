@@ -22,8 +22,10 @@ from pinnsiren.solution import History, Solution
 from pinnsiren.storage import save_solution
 from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
+from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
 from pinnsiren.training.device import resolve_device, torch_version
+from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.least_squares import LeastSquares
@@ -37,7 +39,15 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), CosineLeastSquares(), StretchedLeastSquares(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (
+    LeastSquares(),
+    CosineLeastSquares(),
+    StretchedLeastSquares(),
+    FirstArrivals(),
+    CloudDistance(),
+    LBFGS(),
+    GaussNewton(),
+)
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:

@@ -199,6 +199,8 @@ def _dirichlet(condition: Dirichlet, value: Any, coordinates: tuple[Any, ...], d
             if not sp.sympify(value).is_number:
                 raise ReferenceSolverError(f"`{name}` prescribes `{value}` inside {region.domain}; a number is expected there")
             found.append(RegionSource(region.domain, float(value)))
+        elif region.part is None:
+            raise ReferenceSolverError(f"`{name}` prescribes `{value}` on {region.cloud}; no waves start from a cloud of points on a grid")
         else:
             axis, side = domain.face(str(region.part))
             found.append(FaceSource(coordinates.index(domain.coordinates[axis]), side, value))

@@ -114,8 +114,8 @@ def away_from_jumps(problem, points):
 @each_case
 def test_a_closed_form_satisfies_the_helmholtz_equation_by_differences(name, constants):
     problem = load(name, **constants)
-    if not problem.exact or is_expression(problem) or isinstance(problem.domain, SpaceTime):
-        pytest.skip("its exact solution is no closed form of a Helmholtz equation")
+    if not problem.exact or is_expression(problem) or isinstance(problem.domain, SpaceTime) or len(problem.coordinates) != 2:
+        pytest.skip("its exact solution is no closed form of a Helmholtz equation in the plane")
     ((u, exact),) = problem.exact.items()
     points = problem.domain.sample_interior(N_POINTS, SEED)
     points = points[away_from_jumps(problem, points)]

@@ -8,7 +8,7 @@ unknown part v = T0 w vanishes at the source by construction, w is smooth where 
 Reference: Fomel, Luo and Zhao 2009, J. Comput. Phys. 228, for the factorisation.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.compiler.coefficients import derivatives_of, multi_index
 from pinnsiren.ir import Addition, MultiIndex, Rewritten
-from pinnsiren.language.conditions import Dirichlet
+from pinnsiren.language.conditions import Dirichlet, Observations
 from pinnsiren.language.domains import SpaceTime
 from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.operators import expand_operators
@@ -29,9 +29,17 @@ ORDER = 30
 OPTIONAL = True
 
 
+@dataclass(frozen=True)
+class PointSource:
+    """T = time at a point."""
+
+    at: tuple[float, ...]
+    time: float
+
+
 def squared_slowness(problem: Problem) -> Any | None:
     """Return s^2 of an equation |grad T|^2 = s^2 in any algebraic form, or None for any other equation."""
-    if len(problem.fields) != 1 or len(problem.equations) != 1 or isinstance(problem.domain, SpaceTime) or problem.n_shots is not None:
+    if len(problem.fields) != 1 or len(problem.equations) != 1 or isinstance(problem.domain, SpaceTime):
         return None
     candidate = problem.fields[0]
     if declaration_of(candidate).is_complex or problem.unknowns:
@@ -59,16 +67,39 @@ def squared_slowness(problem: Problem) -> Any | None:
     return None
 
 
-def source_of(problem: Problem) -> tuple[NDArray[np.float64], Any] | None:
-    """Return the only point where the time is prescribed, and the time there."""
-    if len(problem.conditions) != 1 or not isinstance(problem.conditions[0], Dirichlet):
+def point_sources(problem: Problem) -> tuple[tuple[PointSource, ...], ...] | None:
+    """Return the sources of every shot (of the only one), or None where something else than times at points is declared.
+
+    Sources are points with `Dirichlet(T, time, on={x: .., z: ..})`, for all shots. A field with shots may instead have
+    `Observations(T, points, times)` with the points (shots, n_sources, n_coordinates) of each.
+    """
+    if len(problem.fields) != 1:
         return None
-    condition = problem.conditions[0]
-    regions = [residual.region for residual in condition.residuals(problem.domain)]
-    if len(regions) != 1 or regions[0].kind != "points" or regions[0].points is None or len(regions[0].points) != 1:
-        return None
-    value = sp.sympify(condition.value)
-    return (np.asarray(regions[0].points[0], dtype=float), value) if value.is_number and value.is_real else None
+    groups: list[list[PointSource]] = [[] for _ in range(problem.n_shots or 1)]
+    for condition in problem.conditions:
+        if isinstance(condition, Dirichlet):
+            value = sp.sympify(condition.value)
+            regions = [residual.region for residual in condition.residuals(problem.domain)]
+            if not (value.is_number and value.is_real) or any(region.kind != "points" or region.points is None for region in regions):
+                return None
+            drawn = [PointSource(tuple(map(float, point)), float(value)) for region in regions for point in np.asarray(region.points)]
+            groups = [[*group, *drawn] for group in groups]
+        elif isinstance(condition, Observations) and condition.expression == problem.fields[0] and np.ndim(condition.points) == 3:
+            points, times = np.asarray(condition.points), np.atleast_2d(condition.values)
+            if len(points) != len(groups):
+                return None
+            times = np.broadcast_to(times, points.shape[:2])
+            for group, at, own in zip(groups, points, times, strict=True):
+                group += [PointSource(tuple(map(float, point)), float(time)) for point, time in zip(at, own, strict=True)]
+        else:
+            return None
+    return tuple(map(tuple, groups)) if all(groups) else None
+
+
+def source_of(problem: Problem) -> PointSource | None:
+    """Return the only point where the time is prescribed."""
+    groups = None if problem.n_shots is not None else point_sources(problem)
+    return groups[0][0] if groups is not None and len(groups[0]) == 1 else None
 
 
 def applies(problem: Problem) -> tuple[str, NDArray[np.float64], float, float, Any] | None:
@@ -77,12 +108,12 @@ def applies(problem: Problem) -> tuple[str, NDArray[np.float64], float, float, A
     square = None if source is None else squared_slowness(problem)
     if source is None or square is None:
         return None
-    centre, value = source
+    centre = np.array(source.at)
     at_source = float(np.real(evaluate_on(square, problem.coordinates, centre[None, :])[0]))
     if not np.isfinite(at_source) or at_source <= 0:
         return None
     reason = "the travel time has a cone at its source: the time in a uniform medium is split off, and the rest vanishes there by construction"
-    return reason, centre, float(np.sqrt(at_source)), float(value), square
+    return reason, centre, float(np.sqrt(at_source)), source.time, square
 
 
 def apply(rewritten: Rewritten) -> Rewritten:

@@ -101,6 +101,10 @@ def sample_region(residual: Residual, ir: ProblemIR, n_points: int, seed: int) -
         assert region.part is not None
         points, normals = ir.domain.sample_boundary(region.part, n_points, seed)
         return [points], normals
+    if region.kind == "cloud":
+        assert region.cloud is not None
+        points, normals = region.cloud.sample(n_points, seed)
+        return [points], normals
     if region.kind == "points":
         assert region.points is not None
         return [region.points], None

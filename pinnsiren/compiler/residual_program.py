@@ -6,6 +6,7 @@ functions, sampled data and `Piecewise` never reach the network side) and whose 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,18 @@ class ResidualProgram:
 
     def compile(self, expressions: Sequence[Any], functions: Mapping[str, Any] | str = "numpy") -> Callable[..., list[Any]]:
         """Turn expressions in coefficients, jets and unknowns into a function of (coefficients, jets, unknowns), subexpressions shared."""
-        arguments = [list(self.coefficient_names), [jet.symbol for jet in self.jets], list(self.unknowns)]
-        modules: Any = functions if isinstance(functions, str) else [dict(functions), "math"]
-        compiled = sp.lambdify(arguments, list(expressions), modules=modules, cse=True)
+        arguments = (tuple(self.coefficient_names), tuple(jet.symbol for jet in self.jets), tuple(self.unknowns))
+        if isinstance(functions, str):
+            compiled = _lambdified(arguments, tuple(expressions), functions)
+        else:
+            compiled = sp.lambdify(arguments, list(expressions), modules=[dict(functions), "math"], cse=True)
         return lambda coefficients, jets, unknowns: list(compiled(coefficients, jets, unknowns))
+
+
+@lru_cache(maxsize=256)
+def _lambdified(arguments: tuple[tuple[sp.Symbol, ...], ...], expressions: tuple[Any, ...], module: str) -> Callable[..., Any]:
+    """Compile once what Newton's method evaluates at every step."""
+    return sp.lambdify(arguments, list(expressions), modules=module, cse=True)  # type: ignore[no-any-return]
 
 
 def compile_residual(residual: Residual, ir: ProblemIR) -> ResidualProgram:

@@ -61,7 +61,7 @@ def _name(candidate: Any) -> str:
 
 
 def _label(kind: str, subject: str, region: Region) -> str:
-    place = region.part or ("a point" if region.kind == "points" else "its domain")
+    place = region.part or {"points": "a point", "cloud": "a cloud of points"}.get(region.kind, "its domain")
     return f"{kind} condition of {subject} on {place}"
 
 
@@ -101,6 +101,11 @@ def outward_derivative(expression: Any, part: str, domain: AbstractDomain) -> An
 def _flux_residuals(kind: str, field: Any, a: Any, b: Any, value: Any, on: Location, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
     result = []
     for region in regions_of(on, domain):
+        if region.kind == "cloud":
+            space = space_of(domain).coordinates
+            flux = grad(field, over=space).dot(normal(*space))
+            result.append(ConditionResidual(_label(kind, _name(field), region), a * field + b * flux - value, region))
+            continue
         if region.part is None:
             raise ProblemError(f"{kind} was given on={on!r}, which has no outward normal; name boundary parts")
         if region.part not in space_of(domain).boundary_parts():
@@ -385,7 +390,8 @@ class Constraint(AbstractCondition):
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return the expression on each region."""
         regions = regions_of(self.on, domain)
-        if self.expression.has(NormalComponent) and any(region.part not in space_of(domain).boundary_parts() for region in regions):
+        flat = [region for region in regions if region.kind != "cloud"]
+        if self.expression.has(NormalComponent) and any(region.part not in space_of(domain).boundary_parts() for region in flat):
             raise ProblemError(f"the constraint `{self.expression}` holds the normal, which on={self.on!r} does not have; name boundary parts")
         return tuple(ConditionResidual(_label("constraint", str(self.expression), region), self.expression, region) for region in regions)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
-from pinnsiren.language.domains import AbstractDomain, Boundary, SpaceTime
+from pinnsiren.language.domains import AbstractDomain, Boundary, PointCloud, SpaceTime
 from pinnsiren.language.entries import number_entry
 
 Location = Any  # "boundary", a part name, hole.boundary, a tuple of these, a domain, or a point {x: 0.6, z: 0.9}
@@ -27,10 +27,11 @@ class Region:
     Attributes:
         kind: `"part"` (a boundary part), `"pair"` (two opposite faces, on which the residual is the difference of an expression), `"domain"` (the
             interior of a domain) or `"points"`.
-        part: name of the boundary part, for a pair that of the lower face.
+        part: (for kind `"cloud"`, oriented points, None) name of the boundary part, for a pair that of the lower face.
         opposite: for a pair, name of the upper face.
         domain: the domain whose interior is meant.
         points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), physical units.
+        cloud: the oriented points of which samples are drawn.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Region:
     opposite: str | None = None
     domain: AbstractDomain | None = None
     points: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
+    cloud: PointCloud | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -76,6 +78,13 @@ def regions_of(on: Location, domain: AbstractDomain) -> tuple[Region, ...]:
     if isinstance(on, AbstractDomain):
         _check_subdomain(on, domain)
         return (Region("domain", domain=on),)
+    if isinstance(on, PointCloud):
+        if on.coordinates != domain.coordinates:
+            raise ProblemError(f"on={on} has other coordinates than the domain {domain}; expected {domain.coordinates}")
+        outside = int(np.sum(~domain.contains(on.points, ON_BOUNDARY)))
+        if outside:
+            raise ProblemError(f"{outside} points of on={on} lie outside the domain {domain}; scale or move the cloud, or enlarge the domain")
+        return (Region("cloud", cloud=on),)
     if isinstance(on, Mapping):
         return (Region("points", points=_checked_point(on, domain)),)
     raise ProblemError(

@@ -21,7 +21,7 @@ from pinnsiren.errors import PinnsirenError, ProblemWarning, StorageError
 from pinnsiren.language import conditions
 from pinnsiren.language.conditions import AbstractCondition
 from pinnsiren.language.declaration import Exact
-from pinnsiren.language.domains import AbstractDomain, Boundary
+from pinnsiren.language.domains import AbstractDomain, Boundary, PointCloud
 from pinnsiren.language.expression_trees import COMMUTATIVE, expression_from_tree, expression_to_tree
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.symbols import declaration_of
@@ -216,6 +216,9 @@ def location_to_tree(on: Any, shelf: ArrayShelf) -> Tree:
         return {"several": [location_to_tree(part, shelf) for part in on]}
     if isinstance(on, AbstractDomain):
         return {"domain": domain_to_tree(on)}
+    if isinstance(on, PointCloud):
+        arrays = {"points": shelf.put("cloud", on.points), "normals": shelf.put("normals", on.normals)}
+        return {"cloud": {"coordinates": [symbol_to_tree(symbol) for symbol in on.coordinates], **arrays}}
     if isinstance(on, Mapping):
         return {"point": sorted(([symbol_to_tree(symbol), _value_to_tree(value, shelf)] for symbol, value in on.items()), key=_json)}
     raise StorageError(f"a condition stands on `{on!r}`, which files cannot hold; use a part, a tuple of parts, a domain or a point {{x: 0.6}}")
@@ -234,6 +237,10 @@ def location_from_tree(tree: Tree, shelf: ArrayShelf) -> Any:
         return tuple(location_from_tree(part, shelf) for part in items(tree, "several"))
     if form == "domain":
         return domain_from_tree(tree["domain"])
+    if form == "cloud":
+        record = tree["cloud"]
+        symbols = [symbol_from_tree(row) for row in items(record, "coordinates")]
+        return PointCloud(symbols, shelf.take(entry(record, "points")), shelf.take(entry(record, "normals")))
     if form == "point" and all(isinstance(pair, list) and len(pair) == 2 for pair in items(tree, "point")):
         return {symbol_from_tree(symbol): _value_from_tree(value, shelf) for symbol, value in tree["point"]}
     refuse(tree, "a location: a part, parts, a domain or a point")

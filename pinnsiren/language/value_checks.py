@@ -46,6 +46,8 @@ def probe_points(problem: Declaration, residual: ConditionResidual) -> NDArray[n
         return problem.domain.sample_boundary(region.part, N_REGION_PROBES, 1)[0]
     if region.domain is not None:
         return region.domain.sample_interior(N_REGION_PROBES, 1)
+    if region.cloud is not None:
+        return region.cloud.sample(N_REGION_PROBES, 1)[0]
     assert region.points is not None
     return region.points.reshape(-1, region.points.shape[-1])[:N_REGION_PROBES]
 

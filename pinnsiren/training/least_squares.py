@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pinnsiren.charts import features_for_bandwidth
+from pinnsiren.charts.expansion import FeatureBasis
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, with_the_unseen
@@ -266,15 +267,24 @@ class LeastSquaresRun(AbstractRun):
         zero = (0,) * len(self.compiled.ir.coordinates)
         return tuple(model.evaluate(index, self.probes, zero) for index in range(len(model.bases)))
 
+    def row_system(self, bases: tuple[FeatureBasis, ...]) -> RowSystem:
+        """Return the rows of the least-squares problem; a run on a part of the domain draws its points there."""
+        return RowSystem(self.compiled, bases, self.device, self.dtype)
+
+    def first_guess(self, zero: FeatureModel, training: list[PointSet]) -> FeatureModel:
+        """Return where Newton's method starts: a vanishing unknown part, unless a run knows better."""
+        del training
+        return zero
+
     def _fit(self, size: int, redundancy: float) -> Fit:
         seed = self._seed()
         frequencies = tuple(draw_all(self.compiled, size, redundancy, seed))
         bases = build_bases(self.compiled, frequencies)
         n_columns = sum(basis.n_features for basis in bases)
         n_points = int(self.method.oversampling * n_columns / len(bases))
-        system = RowSystem(self.compiled, bases, self.device, self.dtype)
+        system = self.row_system(bases)
         training = system.samples(n_points, seed + 1)
-        model = self._newton(system, training, FeatureModel(bases, frequencies, system.zeros()))
+        model = self._newton(system, training, self.first_guess(FeatureModel(bases, frequencies, system.zeros()), training))
         values = self._probe_values(model)
         amplitude = self._amplitude(values)
         training_residual = system.residual_norm(training, model) / amplitude

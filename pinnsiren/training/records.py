@@ -5,7 +5,9 @@ from typing import Any
 
 from pinnsiren.errors import StorageError, UnknownNameError
 from pinnsiren.networks import MLP, FourierFeatureMLP, RBFNetwork, Siren
+from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
+from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
@@ -14,7 +16,7 @@ from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
 METHODS: dict[str, Any] = {
     record.__name__: record
-    for record in (LeastSquares, CosineLeastSquares, StretchedLeastSquares, GaussNewton, LBFGS, Adam, Stages)
+    for record in (LeastSquares, CosineLeastSquares, StretchedLeastSquares, FirstArrivals, CloudDistance, GaussNewton, LBFGS, Adam, Stages)
 }
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 

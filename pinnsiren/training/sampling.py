@@ -60,6 +60,10 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
         assert region.part is not None
         points, normals = domain.sample_boundary(region.part, on_faces, seed)
         return PointSet(points, normals)
+    if region.kind == "cloud":
+        assert region.cloud is not None
+        points, normals = region.cloud.sample(on_faces, seed)
+        return PointSet(points, normals)
     if region.kind == "points":
         return _observed(residual)
     assert region.domain is not None

@@ -3,11 +3,12 @@
 from pinnsiren.language.domains.ball import Ball, Disk
 from pinnsiren.language.domains.base import AbstractDomain, Boundary
 from pinnsiren.language.domains.box import Box, Interval
+from pinnsiren.language.domains.point_cloud import PointCloud
 from pinnsiren.language.domains.polygon import Polygon
 from pinnsiren.language.domains.shape import AbstractSetOperation, AbstractShape, Difference, Intersection, Union
 from pinnsiren.language.domains.space_time import SpaceTime
 
 __all__ = [
     "AbstractDomain", "AbstractSetOperation", "AbstractShape", "Ball", "Boundary", "Box", "Difference", "Disk", "Intersection", "Interval",
-    "Polygon", "SpaceTime", "Union",
+    "PointCloud", "Polygon", "SpaceTime", "Union",
 ]  # fmt: skip
