@@ -1,0 +1,98 @@
+"""Spectra of log-polar charts: r^a times waves of log r and of the angle, whole wave numbers around holes, singular exponents at corners.
+
+Input: numbers of features. Output: frequencies and decay rates in the local coordinates (log r, angle, further coordinates). One decaying coordinate
+makes powers of r out of the exponentials: eta = log r outside of a hole (r^-a), eta = -log r at a corner (r^a).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.charts.spectra import AbstractSpectrum, Frequencies
+from pinnsiren.language.domains.base import sobol
+
+SLOW = 0.05  # wave number in log r whose sine is log r, up to a cubic term a thousandth as large
+
+
+@dataclass(frozen=True)
+class RingSpectrum(AbstractSpectrum):
+    """Waves around a hole that the domain encircles: r^-a sin(b log r + k angle + phase) with whole k.
+
+    The fields that the Laplacian leaves outside of a disc, r^-k sin(k angle) and log r, come first; the rest is drawn.
+
+    Attributes:
+        further: number of further coordinates, such as the time.
+        further_bandwidth: largest wave number along these.
+    """
+
+    further: int = 0
+    further_bandwidth: float = 0.0
+
+    def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
+        """Return about `n_features` features; the angular and radial bandwidths grow with the square root of their number."""
+        n_pairs = max(4, n_features // 2)
+        highest = int(np.ceil(np.sqrt(n_pairs)))
+        n_known = 0 if self.further else min(2 * highest, n_pairs // 2)
+        orders = np.arange(n_known)
+        known = np.stack([np.where(orders == 0, SLOW, 0.0), orders.astype(float)], axis=1)
+        cube = sobol(3 + self.further, n_pairs - n_known, seed)
+        angular = np.rint((2 * cube[:, 0] - 1) * highest)
+        radial = cube[:, 1] * 0.5 * highest
+        further = (2 * cube[:, 3:] - 1) * self.further_bandwidth
+        drawn = np.concatenate([np.stack([radial, angular], axis=1), further], axis=1)
+        waves = np.concatenate([np.pad(known, ((0, 0), (0, self.further))), drawn])
+        rates = np.concatenate([orders.astype(float), cube[:, 2] * highest])[:, None]
+        phases = np.concatenate([np.zeros(n_known), 2 * np.pi * np.random.default_rng(seed).random(n_pairs - n_known)])
+        return Frequencies(waves, rates, phases)
+
+
+@dataclass(frozen=True)
+class CornerSpectrum(AbstractSpectrum):
+    """Waves at a corner: r^a sin(b log r + c angle + phase), first those that the Laplacian and the conditions leave there.
+
+    With the exponents p = lowest, lowest + spacing, ... of the corner, r^p sin(p angle) satisfies Laplace's equation and the homogeneous conditions on
+    both sides; times polynomials in x and y it is r^(p + j) sin((p + j - 2 i) angle), as a smooth coefficient or a source makes of it.
+
+    Attributes:
+        lowest: smallest exponent.
+        spacing: of the exponents, pi / opening.
+        opening: angle of the domain, radians.
+        further: number of further coordinates, such as the time.
+        further_bandwidth: largest wave number along these.
+    """
+
+    lowest: float
+    spacing: float
+    opening: float
+    further: int = 0
+    further_bandwidth: float = 0.0
+
+    def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
+        """Return about `n_features` features, a third of them with known exponents."""
+        n_pairs = max(4, n_features // 2)
+        powers = self._powers()[: n_pairs // 3]
+        if self.further:
+            powers = powers[:0]
+        n_known, n_drawn = len(powers), n_pairs - len(powers)
+        highest = np.sqrt(n_pairs)
+        cube = sobol(3 + self.further, n_drawn, seed)
+        angular = (2 * cube[:, 0] - 1) * highest * np.pi / max(self.opening, 1.0)
+        radial = cube[:, 1] * 0.5 * highest
+        rates = self.lowest * 0.5 + cube[:, 2] ** 2 * highest
+        further = (2 * cube[:, 3:] - 1) * self.further_bandwidth
+        drawn = np.concatenate([np.stack([radial, angular], axis=1), further], axis=1)
+        known = np.pad(np.stack([np.zeros(n_known), powers[:, 1]], axis=1), ((0, 0), (0, self.further)))
+        phases = np.concatenate([np.zeros(n_known), 2 * np.pi * np.random.default_rng(seed).random(n_drawn)])
+        return Frequencies(np.concatenate([known, drawn]), np.concatenate([powers[:, 0], rates])[:, None], phases)
+
+    def _powers(self) -> NDArray[np.float64]:
+        """Return (exponent, angular wave number) of the known functions, lowest exponents first, those that are polynomials left out."""
+        found = set()
+        for p in self.lowest + self.spacing * np.arange(12):
+            for j in range(8):
+                for i in range(j + 1):
+                    power, turn = p + j, abs(p + j - 2 * i)
+                    if abs(power - round(power)) > 1e-6:
+                        found.add((round(float(power), 12), round(float(turn), 12)))
+        return np.array(sorted(found)).reshape(-1, 2)
