@@ -15,7 +15,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.charts.gradings import CornerGrading
-from pinnsiren.ir import MultiIndex, ProblemIR, Residual, partial_derivative
+from pinnsiren.ir import Jet, MultiIndex, ProblemIR, Residual, partial_derivative
 from pinnsiren.language.domains import AbstractDomain
 from pinnsiren.language.domains.outline import Corner
 from pinnsiren.language.numeric import evaluate_on, evaluator
@@ -87,15 +87,23 @@ def conditions_on(ir: ProblemIR, part: str) -> list[Residual]:
     for condition in ir.problem.conditions:
         for item in condition.residuals(ir.domain):
             if item.label in ir.by_construction and item.region.part == part:
-                index = ir.problem.fields.index(condition.field)  # type: ignore[attr-defined]
-                value = next((jet.symbol for jet in ir.jets if jet.field == index and jet.order == 0), None)
-                found.append(Residual(item.label, "condition", value or sp.Symbol(f"jet{index}_" + "_".join("0" * len(ir.coordinates))), item.region))
+                # Envelopes are made of homogeneous Dirichlet conditions.
+                found.append(Residual(item.label, "condition", _value(ir).symbol, item.region))
     return found
+
+
+def _value(ir: ProblemIR) -> Jet:
+    """Return the jet of the first field itself, which need not occur in a residual."""
+    return Jet(0, (0,) * len(ir.coordinates))
+
+
+def _jets_of(ir: ProblemIR, residual: Residual) -> list[Jet]:
+    return [jet for jet in dict.fromkeys((*ir.jets, _value(ir))) if residual.expression.has(jet.symbol)]
 
 
 def residual_order(ir: ProblemIR, residual: Residual) -> int:
     """Return the highest order of differentiation in a residual."""
-    return max((jet.order for jet in ir.jets if residual.expression.has(jet.symbol)), default=0)
+    return max((jet.order for jet in _jets_of(ir, residual)), default=0)
 
 
 def principal_scaling(ir: ProblemIR, point: tuple[float, float]) -> Array:
@@ -116,6 +124,16 @@ def principal_scaling(ir: ProblemIR, point: tuple[float, float]) -> Array:
         if values[0] > 1e-9 * values[1] and values[1] > 0:
             return np.asarray(vectors @ np.diag(np.sqrt(np.sqrt(values[0] * values[1]) / values)) @ vectors.T)
     return np.eye(2)
+
+
+def vanishing_order(ir: ProblemIR, corner: Corner) -> int:
+    """Return the power of r with which the envelope of the first field vanishes at a corner."""
+    if not sp.sympify(ir.envelope[0]).free_symbols:
+        return 0
+    distances = 1e-4 * min(corner.first.length, corner.last.length) * np.array([[1.0], [0.1]])
+    points = np.array(corner.point) + distances * np.array([np.cos(corner.bisector), np.sin(corner.bisector)])
+    values = np.abs(evaluate_on(ir.envelope[0], ir.coordinates[:2], points))
+    return round(float(np.log10(values[0] / values[1])))
 
 
 def _coefficients(ir: ProblemIR, residual: Residual) -> dict[MultiIndex, Any]:
@@ -191,9 +209,9 @@ def _polynomial_rows(
     ir: ProblemIR, residual: Residual, points: Array, normals: Array | None, corner: tuple[float, float], h: float
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Apply a residual to all monomials of the offset from the corner in units of h."""
-    known = {jet.symbol for jet in ir.jets}
-    rest = residual.expression.xreplace({jet: sp.Integer(0) for jet in known if residual.expression.has(jet)})
-    own = [jet for jet in ir.jets if residual.expression.has(jet.symbol)] or []
+    own = _jets_of(ir, residual)
+    known = {jet.symbol for jet in own}
+    rest = residual.expression.xreplace(dict.fromkeys(known, sp.Integer(0)))
     partials = [partial_derivative(residual.expression, jet.symbol) for jet in own]
     if any(partial.free_symbols & known for partial in partials) or residual.expression.has(SourceFamily):
         return None
@@ -213,6 +231,4 @@ def _polynomial_rows(
                 factor = float(np.prod([power - i for i in range(order)])) / h**order
                 term = term * (factor * offset[:, axis] ** max(power - order, 0))
             matrix[:, column] += value * term
-    if not own and residual.kind != PLAIN:
-        matrix = np.stack([offset[:, 0] ** a * offset[:, 1] ** b for a, b in exponents], axis=1)
     return matrix, -values[-1]

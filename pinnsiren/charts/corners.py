@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from pinnsiren.charts.corner_behaviour import CornerBehaviour, behaviour_at
+from pinnsiren.charts.corner_behaviour import CornerBehaviour, behaviour_at, vanishing_order
 from pinnsiren.charts.gradings import CornerGrading
 from pinnsiren.charts.polar_spectra import CornerSpectrum
 from pinnsiren.charts.scales import Scales
@@ -45,11 +45,12 @@ def _is_second_order(ir: ProblemIR) -> bool:
 
 
 def _chart(corner: Corner, behaviour: CornerBehaviour, ir: ProblemIR, scales: Scales, space: AbstractDomain) -> Chart:
+    further = scales.local(ir.coordinates)[2:]
     limits = np.array([space.bounds[s] for s in space.coordinates])
     largest = float(np.linalg.norm(np.maximum(limits[:, 1] - corner.point, corner.point - limits[:, 0])))
     smallest = largest * max(NEGLIGIBLE ** (1 / (1 + behaviour.lowest)), SMALLEST)
+    vanishing = vanishing_order(ir, corner) if not further else 0
     depth, angle = _log_polar(corner, behaviour, space)
-    further = scales.local(ir.coordinates)[2:]
     return Chart(
         name=f"corner at ({corner.point[0]:.4g}, {corner.point[1]:.4g})",
         reason=behaviour.reason,
@@ -58,7 +59,7 @@ def _chart(corner: Corner, behaviour: CornerBehaviour, ir: ProblemIR, scales: Sc
         half_lengths=(0.5 * float(np.log(largest / smallest)), 0.5 * corner.opening, *map(float, scales.half_lengths[2:])),
         share=SHARE if behaviour.lowest < 2 else WEAK_SHARE,
         decays=(-depth,),
-        spectrum=CornerSpectrum(behaviour.lowest, behaviour.spacing, corner.opening, behaviour.is_logarithmic, len(further)),
+        spectrum=CornerSpectrum(behaviour.lowest, behaviour.spacing, corner.opening, behaviour.is_logarithmic, vanishing, len(further)),
         grading=CornerGrading(
             corner.point, corner.bisector, corner.opening, smallest, largest,
             tuple((side.part, side.angle, side.curvature, side.length) for side in (corner.first, corner.last)),

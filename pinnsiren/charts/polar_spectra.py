@@ -63,6 +63,7 @@ class CornerSpectrum(AbstractSpectrum):
         spacing: of the exponents, pi / opening.
         opening: angle of the domain, radians.
         is_logarithmic: whether the exponents are whole numbers.
+        vanishing: power of r with which the envelope of the field vanishes, to be divided out of the features.
         further: number of further coordinates, such as the time.
     """
 
@@ -70,6 +71,7 @@ class CornerSpectrum(AbstractSpectrum):
     spacing: float
     opening: float
     is_logarithmic: bool = False
+    vanishing: int = 0
     further: int = 0
 
     def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
@@ -81,7 +83,8 @@ class CornerSpectrum(AbstractSpectrum):
         cube = sobol(3 + self.further, n_drawn, seed)
         angular = (2 * cube[:, 0] - 1) * highest * np.pi / max(self.opening, 1.0)
         radial = cube[:, 1] * 0.5 * highest
-        rates = 0.5 * self.lowest + cube[:, 2] ** 2 * highest
+        # Rates below the lowest exponent serve nothing; above, those nearby serve most.
+        rates = 0.5 * self.lowest - self.vanishing + cube[:, 2] ** 2 * highest
         further = (2 * cube[:, 3:] - 1) * highest
         drawn = np.concatenate([np.stack([radial, angular], axis=1), further], axis=1)
         waves = np.concatenate([np.pad(known[:, 1:], ((0, 0), (0, self.further))), drawn])
@@ -94,7 +97,7 @@ class CornerSpectrum(AbstractSpectrum):
         for p in self.lowest + self.spacing * np.arange(KNOWN_EXPONENTS):
             for j in range(KNOWN_SHADOWS):
                 for i in range(j + 1):
-                    power, turn = p + j, abs(p + j - 2 * i)
+                    power, turn = p - self.vanishing + j, abs(p - self.vanishing + j - 2 * i)
                     if abs(power - round(power)) > WHOLE:
                         found.add((round(float(power), 12), 0.0, round(float(turn), 12)))
         return np.array(sorted(found)).reshape(-1, 3)
@@ -102,8 +105,9 @@ class CornerSpectrum(AbstractSpectrum):
     def _logarithms(self) -> NDArray[np.float64]:
         """Return (a, b, c) of slow waves times powers of r with whole exponents, lowest exponents first."""
         found = []
-        for power in range(round(self.lowest), round(self.lowest) + KNOWN_SHADOWS):
-            for turn in range(power, -1, -2):
+        first = round(self.lowest) - self.vanishing
+        for power in range(first, first + KNOWN_SHADOWS):
+            for turn in range(abs(power), -1, -2):
                 for slow in SLOW_PAIR:
                     found += [(power, slow, turn), (power, -slow, turn), (power, 0.0, turn + slow), (power, 0.0, turn - slow)]
         return np.array(found, dtype=float)
