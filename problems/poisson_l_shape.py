@@ -3,8 +3,8 @@
     Lap u = 0   in (-1, 1)^2 without the quadrant x > 0, y < 0,   u given on the boundary
     u = r^(2/3) sin(2 theta/3) + c x y
 
-theta runs from 0 on the side y = 0 to 3 pi/2 on the side x = 0, where the first summand vanishes; c = 0. The gradient of u is unbounded at the corner.
-The classical test of adaptive methods.
+theta runs from 0 on the side y = 0 to 3 pi/2 on the side x = 0, where the first summand vanishes; c = 0. The gradient of u is unbounded at
+the corner. The classical test of adaptive methods.
 
 Reference: Grisvard (1985), Elliptic problems in nonsmooth domains, section 4.4, for the exponent pi/opening.
 """

@@ -41,6 +41,7 @@ def propose_charts(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple
 
 
 __all__ = [
-    "AbstractGrading", "AbstractSpectrum", "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets", "draw_frequencies",
-    "features_for_bandwidth", "find_scales", "grading_from_tree", "grading_to_tree", "level_sets", "propose_charts", "spectrum_from_tree", "spectrum_to_tree",
+    "AbstractGrading", "AbstractSpectrum", "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets",
+    "draw_frequencies", "features_for_bandwidth", "find_scales", "grading_from_tree", "grading_to_tree", "level_sets",
+    "propose_charts", "spectrum_from_tree", "spectrum_to_tree",
 ]

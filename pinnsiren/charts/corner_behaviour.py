@@ -68,7 +68,8 @@ def behaviour_at(corner: Corner, ir: ProblemIR, space: AbstractDomain) -> Corner
     tupled = ((float(scaling[0, 0]), float(scaling[0, 1])), (float(scaling[1, 0]), float(scaling[1, 1])))
     degree = _incompatible_degree(corner, ir, space, sides) if len(ir.is_complex) == 1 and len(ir.coordinates) == 2 else None
     if degree == 0:
-        return CornerBehaviour(0.0, spacing, True, f"{degrees}: the boundary data jump, so that the solution depends on the angle up to the point", tupled)
+        told = f"{degrees}: the boundary data jump, so that the solution depends on the angle up to the point"
+        return CornerBehaviour(0.0, float(spacing), True, told, tupled)
     if broken:
         return CornerBehaviour(float(broken[0]), float(spacing), False, f"{degrees}{kinds}: the solution behaves like r^{broken[0]:.3g}", tupled)
     if degree is not None:
@@ -165,7 +166,7 @@ def _incompatible_degree(corner: Corner, ir: ProblemIR, space: AbstractDomain, s
 
 
 def _amplitude(ir: ProblemIR, space: AbstractDomain) -> float:
-    """Return the size of the solution that the data suggest: those of each residual over its coefficients, derivatives counted in units of the domain."""
+    """Return the size of the solution that the data suggest: those of each residual over its coefficients, derivatives in units of the domain."""
     largest = 0.0
     for residual in ir.residuals:
         part = residual.region.part

@@ -79,11 +79,11 @@ class RingGrading(AbstractGrading):
         distance, dimension = self.distance(points), len(self.centre)
         sphere = 2 * np.pi if dimension == 2 else 4 * np.pi
         inside = (distance >= self.smallest) & (distance <= self.largest)
-        return np.where(inside, 1 / (np.log(self.largest / self.smallest) * sphere * distance**dimension), 0.0)
+        return np.asarray(np.where(inside, 1 / (np.log(self.largest / self.smallest) * sphere * distance**dimension), 0.0))
 
     def distance(self, points: Array) -> Array:
         """Return the distance from the centre, at least the radius."""
-        return np.maximum(np.linalg.norm(points - np.array(self.centre), axis=1), self.smallest)
+        return np.asarray(np.maximum(np.linalg.norm(points - np.array(self.centre), axis=1), self.smallest))
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class CornerGrading(AbstractGrading):
         turn = np.arctan2(offset[:, 1], offset[:, 0]) - self.bisector
         turn = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
         inside = (distance >= self.smallest) & (distance <= self.largest) & (turn <= 0.5 * self.opening)
-        return np.where(inside, 1 / (np.log(self.largest / self.smallest) * self.opening * distance**2), 0.0)
+        return np.asarray(np.where(inside, 1 / (np.log(self.largest / self.smallest) * self.opening * distance**2), 0.0))
 
     def distance(self, points: Array) -> Array:
         """Return the distance from the corner."""
-        return np.maximum(np.linalg.norm(points - np.array(self.corner), axis=1), self.smallest)
+        return np.asarray(np.maximum(np.linalg.norm(points - np.array(self.corner), axis=1), self.smallest))
 
     def draw_on_part(self, part: str, n_points: int, seed: int) -> Array | None:
         """Draw points of the sides that belong to a part."""

@@ -42,6 +42,6 @@ def _chart(hole: Hole, ir: ProblemIR, scales: Scales, space: Any) -> Chart:
         half_lengths=(0.5 * float(np.log(largest / hole.radius)), float(np.pi), *map(float, scales.half_lengths[2:])),
         share=SHARE,
         decays=(depth,),
-        spectrum=RingSpectrum(len(further), 4.0),
+        spectrum=RingSpectrum(len(further)),
         grading=RingGrading(hole.centre, hole.radius, largest),
     )

@@ -26,23 +26,21 @@ class RingSpectrum(AbstractSpectrum):
 
     Attributes:
         further: number of further coordinates, such as the time.
-        further_bandwidth: largest wave number along these.
     """
 
     further: int = 0
-    further_bandwidth: float = 0.0
 
     def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
         """Return about `n_features` features; the angular and radial bandwidths grow with the square root of their number."""
         n_pairs = max(4, n_features // 2)
-        highest = int(np.ceil(np.sqrt(n_pairs)))
+        highest = int(np.ceil(n_pairs ** (1 / (2 + self.further))))
         n_known = 0 if self.further else min(2 * highest, n_pairs // 2)
         orders = np.arange(n_known)
         known = np.stack([np.where(orders == 0, SLOW, 0.0), orders.astype(float)], axis=1)
         cube = sobol(3 + self.further, n_pairs - n_known, seed)
         angular = np.rint((2 * cube[:, 0] - 1) * highest)
         radial = cube[:, 1] * 0.5 * highest
-        further = (2 * cube[:, 3:] - 1) * self.further_bandwidth
+        further = (2 * cube[:, 3:] - 1) * highest
         drawn = np.concatenate([np.stack([radial, angular], axis=1), further], axis=1)
         waves = np.concatenate([np.pad(known, ((0, 0), (0, self.further))), drawn])
         rates = np.concatenate([orders.astype(float), cube[:, 2] * highest])[:, None]
@@ -54,9 +52,9 @@ class RingSpectrum(AbstractSpectrum):
 class CornerSpectrum(AbstractSpectrum):
     """Waves at a corner: r^a sin(b log r + c angle + phase), first those that the Laplacian and the conditions leave there.
 
-    With the exponents p = lowest, lowest + spacing, ... of the corner, r^p sin(p angle) satisfies Laplace's equation and the homogeneous conditions on
-    both sides; times polynomials in x and y it is r^(p + j) sin((p + j - 2 i) angle), as a smooth coefficient or a source makes of it. Where logarithms
-    occur, r^n log r and r^n angle are limits of slow waves times r^n.
+    With the exponents p = lowest, lowest + spacing, ... of the corner, r^p sin(p angle) satisfies Laplace's equation and the homogeneous conditions
+    on both sides; times polynomials in x and y it is r^(p + j) sin((p + j - 2 i) angle), as a smooth coefficient or a source makes of it. Where
+    logarithms occur, r^n log r and r^n angle are limits of slow waves times r^n.
 
     Attributes:
         lowest: smallest exponent.

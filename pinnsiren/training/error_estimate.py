@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.ir import Residual
-from pinnsiren.training.method import FittedModel
 from pinnsiren.training.graded_points import row_weights
+from pinnsiren.training.method import FittedModel
 from pinnsiren.training.row_system import RowSystem, residual_system
 from pinnsiren.training.sampling import FACE_DENSITY, PointSet, sample_residual
 from pinnsiren.training.scaling import residual_scale
@@ -113,12 +113,11 @@ def _sharpest(system: RowSystem, program: ResidualProgram, crowd: PointSet) -> P
     unknowns = system.unknowns(program, None)
     coefficients = program.coefficients(crowd.points, crowd.normals)
     size = np.zeros(len(crowd.points))
-    weights = 1.0 if crowd.weights is None else np.sqrt(crowd.weights)
     for jets in ([0 * one for one in ones], ones):
         with np.errstate(all="ignore"):
             value = program.compile([program.algebra])(coefficients, jets, unknowns)[0]
         size = size + np.nan_to_num(np.max(np.abs(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (len(size), 1)))), axis=1))
-    size = weights * size
+    size = size if crowd.weights is None else np.sqrt(crowd.weights) * size
     chosen = np.argpartition(-size, SHARPEST)[:SHARPEST] if len(size) > SHARPEST else np.arange(len(size))
     normals, other, weights = (None if array is None else array[chosen] for array in (crowd.normals, crowd.other_side, crowd.weights))
     return PointSet(crowd.points[chosen], normals, other, weights=weights)

@@ -37,15 +37,6 @@ class CornerSide:
     curvature: float
     length: float
 
-    def points(self, corner: tuple[float, float], distances: Array) -> Array:
-        """Return the points (n, 2) at distances (n,) along the curve."""
-        turned = self.curvature * distances
-        # sin(k t)/k and (1 - cos(k t))/k without cancellation, also for straight lines.
-        along = distances * np.sinc(turned / np.pi)
-        across = 0.5 * distances * turned * np.sinc(turned / (2 * np.pi)) ** 2
-        tangent = np.array([np.cos(self.angle), np.sin(self.angle)])
-        return np.asarray(np.array(corner) + along[:, None] * tangent + across[:, None] * np.array([-tangent[1], tangent[0]]))
-
 
 @dataclass(frozen=True)
 class Corner:
@@ -110,8 +101,7 @@ def holes_of(domain: AbstractDomain) -> tuple[Hole, ...]:
             found.append(Hole(centre, radius, is_round=True, encircled=turn > 2 * np.pi * (1 - COINCIDENT)))
     for loop in _loops(pieces, close):
         area = sum(side * curve.swept_area for _, curve, side in loop)
-        circles = {(curve.centre, curve.radius) for _, curve, side in loop if isinstance(curve, Arc) and side < 0}
-        if area < 0 and not any(isinstance(curve, Arc) and (curve.centre, curve.radius) in turns for _, curve, _ in loop if circles):
+        if area < 0 and not any(isinstance(curve, Arc) and side < 0 for _, curve, side in loop):
             pole, radius = _pole(domain, loop)
             found.append(Hole(pole, radius, is_round=False, encircled=True))
     return tuple(found)
