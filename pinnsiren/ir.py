@@ -183,6 +183,7 @@ class Chart:
         focus: ((low, high), ...) box where additional collocation points are drawn, or None.
         network_input: SymPy expression that a deep network takes as a further input, or None.
         spectrum: record of `charts.spectra.AbstractSpectrum` that draws the frequencies, or None for a ball of them.
+        grading: record of `charts.gradings.AbstractGrading` that draws additional collocation points and scales rows, or None.
     """
 
     name: str
@@ -197,3 +198,4 @@ class Chart:
     focus: tuple[tuple[float, float], ...] | None = None
     network_input: Any = None
     spectrum: Any = None
+    grading: Any = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from pinnsiren.charts import spectrum_from_tree, spectrum_to_tree
+from pinnsiren.charts import grading_from_tree, grading_to_tree, spectrum_from_tree, spectrum_to_tree
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.compiler.plan import Plan
 from pinnsiren.errors import PinnsirenError, StorageError
@@ -138,6 +138,7 @@ def _chart_to_tree(chart: Chart, shelf: ArrayShelf) -> dict[str, Any]:
         "focus": None if chart.focus is None else [list(pair) for pair in chart.focus],
         "network_input": None if chart.network_input is None else expression_to_tree(sp.sympify(chart.network_input), shelf),
         "spectrum": spectrum_to_tree(chart.spectrum),
+        "grading": grading_to_tree(chart.grading),
     }
 
 
@@ -156,4 +157,5 @@ def _chart_from_tree(tree: dict[str, Any], shelf: ArrayShelf) -> Chart:
         focus=None if focus is None else tuple((float(a), float(b)) for a, b in focus),
         network_input=None if network_input is None else expression_from_tree(network_input, shelf),
         spectrum=spectrum_from_tree(tree.get("spectrum")),
+        grading=grading_from_tree(tree.get("grading")),
     )

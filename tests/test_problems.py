@@ -9,7 +9,7 @@ import sympy as sp
 
 from pinnsiren import problems
 from pinnsiren.errors import ReferenceSolverError, UnknownNameError
-from pinnsiren.language import Problem, SpaceTime, expand_operators, expand_sources
+from pinnsiren.language import Box, Problem, SpaceTime, expand_operators, expand_sources
 from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.problems import load, names
@@ -22,6 +22,7 @@ EXPRESSION_TOLERANCE = 1e-11
 # Central differences of fourth order: (k h)^4/90 = 3e-8 at k = 20; rounding of the closed forms over h^2 stays below.
 STEP = 2e-3
 DIFFERENCE_TOLERANCE = 3e-7
+HOLE_TOLERANCE = 1e-4
 # Differences across a jump or through the log-like peak of a source mean nothing.
 CLEARANCE = 0.13
 # Estimates should err on the safe side. The standing wave is the worst: 2.7, since phase errors of its third mode vanish at the evenly spaced
@@ -42,8 +43,13 @@ OTHER_CONSTANTS = {
     "image_from_gradient": {"image": "coins", "size": 32},
     "image_from_laplacian": {"image": "moon", "size": 24},
     "image_fusion": {"images": ("brick", "rocket"), "size": 20, "share": 0.3},
+    "poisson_annulus": {"inner": 0.2, "centre": (0.3, -0.2), "a": 2, "charge": -1},
+    "poisson_ball": {"radius": 0.7, "contrast": 0.8, "q": 3},
     "poisson_box": {"a": 2, "b": 5},
     "poisson_diffusion_jump": {"conductivity": 0.2, "radius": 0.6, "heating": 2},
+    "poisson_four_holes": {"centres": ((0.2, 0.1), (-0.25, -0.2)), "radius": 0.15, "inner": -2},
+    "poisson_four_holes_screened": {"k": 3, "holes": ((0.1, 0.3, 0.25), (-0.5, -0.4, 0.3))},
+    "poisson_l_shape": {"side": 0.6, "turn": 0.7, "smooth": 2},
     "wave_standing": {"c": 3, "modes": (2,), "amplitudes": (0.7,), "periods": 2},
 }
 # The grid solver resolves every wave of an image: a minute for the 64 x 64 cells of the catalogue, seconds for fewer.
@@ -112,24 +118,33 @@ def away_from_jumps(problem, points):
 
 
 @each_case
-def test_a_closed_form_satisfies_the_helmholtz_equation_by_differences(name, constants):
+def test_a_closed_form_satisfies_its_equation_by_differences(name, constants):
     problem = load(name, **constants)
     if not problem.exact or is_expression(problem) or isinstance(problem.domain, SpaceTime) or len(problem.coordinates) != 2:
         pytest.skip("its exact solution is no closed form of a Helmholtz equation in the plane")
     ((u, exact),) = problem.exact.items()
     points = problem.domain.sample_interior(N_POINTS, SEED)
     points = points[away_from_jumps(problem, points)]
-    points = points[np.linalg.norm(points - np.asarray(source_position(problem)), axis=1) > CLEARANCE]
+    for at in source_positions(problem):
+        points = points[np.linalg.norm(points - np.asarray(at), axis=1) > CLEARANCE]
+    if not isinstance(problem.domain, Box):
+        points = points[problem.domain.signed_distance(points) < -4 * STEP]
     assert len(points) > N_POINTS / 2
     coefficient = evaluate_on(sp.diff(expand_sources(expand_operators(problem.equations[0])), u), problem.coordinates, points)
     reaction = coefficient * exact(*points.T)
     leftover = laplacian_by_differences(exact, *points.T) + reaction
-    assert np.max(np.abs(leftover)) < DIFFERENCE_TOLERANCE * np.max(np.abs(reaction))
+    if np.any(reaction):
+        assert np.max(np.abs(leftover)) < DIFFERENCE_TOLERANCE * np.max(np.abs(reaction))
+    else:
+        # Harmonic around holes: the sixth derivative near a disc of radius R makes (h/R)^4 out of the second.
+        x, y = points.T
+        bending = (exact(x + STEP, y) - 2 * exact(x, y) + exact(x - STEP, y)) / STEP**2
+        assert np.max(np.abs(leftover)) < HOLE_TOLERANCE * np.max(np.abs(bending))
 
 
-def source_position(problem):
-    (source,) = [node for node in problem.equations[0].atoms(sp.Function) if type(node).__name__ == "GaussianSource"]
-    return [float(value) for value in source.centre]
+def source_positions(problem):
+    sources = [node for node in problem.equations[0].atoms(sp.Function) if type(node).__name__ == "GaussianSource"]
+    return [[float(value) for value in source.centre] for source in sources]
 
 
 @pytest.mark.parametrize("name", names())

@@ -9,6 +9,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from pinnsiren.charts.gradings import AbstractGrading, grading_from_tree, grading_to_tree
 from pinnsiren.charts.jets import FeatureJets, compile_jets
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.charts.scales import Scales, find_scales
@@ -40,6 +41,7 @@ def propose_charts(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple
 
 
 __all__ = [
-    "AbstractSpectrum", "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets", "draw_frequencies",
-    "features_for_bandwidth", "find_scales", "level_sets", "propose_charts", "spectrum_from_tree", "spectrum_to_tree",
+    "AbstractGrading", "AbstractSpectrum", "FeatureJets", "Frequencies", "LevelSet", "Scales", "bandwidth_for_features", "compile_jets",
+    "draw_frequencies", "features_for_bandwidth", "find_scales", "grading_from_tree", "grading_to_tree", "level_sets",
+    "propose_charts", "spectrum_from_tree", "spectrum_to_tree",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.ir import Residual
+from pinnsiren.training.graded_points import row_weights
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.row_system import RowSystem, residual_system
 from pinnsiren.training.sampling import FACE_DENSITY, PointSet, sample_residual
@@ -97,7 +98,8 @@ def _dense_points(compiled: CompiledProblem, residual: Residual, n_points: int, 
     if residual.level_set is not None or residual.region.kind == "points":
         return None
     if residual.kind == "equation":
-        return PointSet(compiled.ir.domain.sample_interior(n_points, seed))
+        points = compiled.ir.domain.sample_interior(n_points, seed)
+        return PointSet(points, weights=row_weights(compiled, residual, points))
     if residual.region.kind == "domain":
         return sample_residual(compiled, residual, n_points, seed)
     if dimension == 1:
@@ -115,15 +117,17 @@ def _sharpest(system: RowSystem, program: ResidualProgram, crowd: PointSet) -> P
         with np.errstate(all="ignore"):
             value = program.compile([program.algebra])(coefficients, jets, unknowns)[0]
         size = size + np.nan_to_num(np.max(np.abs(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (len(size), 1)))), axis=1))
+    size = size if crowd.weights is None else np.sqrt(crowd.weights) * size
     chosen = np.argpartition(-size, SHARPEST)[:SHARPEST] if len(size) > SHARPEST else np.arange(len(size))
-    normals, other = (None if array is None else array[chosen] for array in (crowd.normals, crowd.other_side))
-    return PointSet(crowd.points[chosen], normals, other)
+    normals, other, weights = (None if array is None else array[chosen] for array in (crowd.normals, crowd.other_side, crowd.weights))
+    return PointSet(crowd.points[chosen], normals, other, weights=weights)
 
 
 def _mean_square(system: RowSystem, program: ResidualProgram, model: FittedModel, drawn: PointSet, scaled_at: PointSet | None = None) -> float:
     """Return the mean square of the scaled residual; the scale is that at `scaled_at`."""
     scale = residual_scale(system.compiled, program, scaled_at or drawn, system.unknowns(program, model))
-    return float(np.mean(np.abs(system.residual(program, drawn, model) / scale) ** 2))
+    squared = np.mean(np.abs(system.residual(program, drawn, model) / scale) ** 2, axis=1)
+    return float(np.mean(squared if drawn.weights is None else drawn.weights * squared))
 
 
 def known_errors(compiled: CompiledProblem) -> float:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import TrainingError
 from pinnsiren.ir import Residual
-from pinnsiren.language.domains import AbstractDomain
 from pinnsiren.language.domains.base import sobol
 from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluator
+from pinnsiren.training.graded_points import gradings_of, interior_density, interior_piece, part_density, part_points, row_weights
 
 Array = NDArray[np.float64]
 DENSITY_EXPONENT = 1.0  # sums become integrals; smaller values give crowded regions more than their share
@@ -58,8 +58,7 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
         return PointSet(here, other_side=there)
     if region.kind == "part":
         assert region.part is not None
-        points, normals = domain.sample_boundary(region.part, on_faces, seed)
-        return PointSet(points, normals)
+        return _part_points(compiled, residual, on_faces, seed)
     if region.kind == "cloud":
         assert region.cloud is not None
         points, normals = region.cloud.sample(on_faces, seed)
@@ -68,7 +67,7 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
         return _observed(residual)
     assert region.domain is not None
     if residual.kind == "equation":
-        return _interior_points(compiled, domain, n_interior, seed)
+        return _interior_points(compiled, residual, n_interior, seed)
     return PointSet(region.domain.sample_interior(n_interior, seed))
 
 
@@ -86,32 +85,53 @@ def _observed(residual: Residual) -> PointSet:
     return PointSet(points, values=values, weights=residual.weights)
 
 
-def _interior_points(compiled: CompiledProblem, domain: AbstractDomain, n_points: int, seed: int) -> PointSet:
-    """Spread points over the domain and over the boxes where charts focus, in proportion to the features that live there.
+def _part_points(compiled: CompiledProblem, residual: Residual, n_points: int, seed: int) -> PointSet:
+    """Spread points evenly over a boundary part, and add those that charts at its corners want."""
+    domain, part = compiled.ir.domain, residual.region.part
+    assert part is not None
+    even, normals = domain.sample_boundary(part, n_points, seed)
+    if not gradings_of(compiled):
+        return PointSet(even, normals)
+    pieces, drawn = part_points(compiled, part, n_points, seed)
+    if pieces:
+        normals = np.concatenate([normals, *(domain.outward_normals(part, piece) for piece in pieces)])
+    points = np.concatenate([even, *pieces])
+    density = len(even) / domain.boundary_measure(part) + part_density(compiled, part, drawn, points)
+    weights = len(points) / domain.boundary_measure(part) / density * row_weights(compiled, residual, points)
+    return PointSet(points, normals, weights=weights)
 
-    Weights turn sums over the points towards integrals: weight = (mean density / density)^DENSITY_EXPONENT.
+
+def _interior_points(compiled: CompiledProblem, residual: Residual, n_points: int, seed: int) -> PointSet:
+    """Spread points over the domain, over the boxes where charts focus and by their gradings, in proportion to the features that live there.
+
+    Weights turn sums over the points towards integrals: weight = (mean density / density)^DENSITY_EXPONENT, times that of `row_weights`.
     """
+    domain = compiled.ir.domain
+    graded = gradings_of(compiled)
     shares: dict[Any, float] = {}
     for chart in compiled.charts:
-        shares[chart.focus] = shares.get(chart.focus, 0.0) + chart.share
-    total = sum(shares.values()) or 1.0
+        if chart.grading is None:
+            shares[chart.focus] = shares.get(chart.focus, 0.0) + chart.share
+    total = (sum(shares.values()) + sum(share for _, share in graded)) or 1.0
     counts = {box: int(n_points * share / total) for box, share in shares.items() if box is not None}
-    n_even = n_points - sum(counts.values())
-    pieces = [domain.sample_interior(n_even, seed)]
+    pieces = [interior_piece(compiled, g, int(n_points * share / total), seed + 29 * (i + 1)) for i, (g, share) in enumerate(graded)]
+    n_even = n_points - sum(counts.values()) - sum(len(piece.points) for piece in pieces)
+    drawn = [domain.sample_interior(n_even, seed)]
     limits = np.array([domain.bounds[symbol] for symbol in domain.coordinates])
     boxes = []
     for index, (focus, count) in enumerate(counts.items()):
         box = np.array(focus)
         low, high = np.maximum(box[:, 0], limits[:, 0]), np.minimum(box[:, 1], limits[:, 1])
-        drawn = low + (high - low) * sobol(len(low), count, seed + 17 * (index + 1))
-        pieces.append(drawn[domain.contains(drawn)])
+        inside = low + (high - low) * sobol(len(low), count, seed + 17 * (index + 1))
+        drawn.append(inside[domain.contains(inside)])
         boxes.append((low, high, count / float(np.prod(high - low))))
-    points = np.concatenate(pieces)
-    density = np.full(len(points), n_even / domain.measure)
+    points = np.concatenate([*drawn, *(piece.points for piece in pieces)])
+    density = n_even / domain.measure + interior_density(compiled, pieces, points)
     for low, high, dense in boxes:
         density += dense * np.all((points >= low) & (points <= high), axis=1)
     weights = (len(points) / domain.measure / density) ** DENSITY_EXPONENT
-    return PointSet(points, weights=weights / np.mean(weights))
+    weights = weights / np.mean(weights)
+    return PointSet(points, weights=weights * row_weights(compiled, residual, points) if graded else weights)
 
 
 def _interface_points(compiled: CompiledProblem, surface: Any, n_points: int, seed: int) -> tuple[Array, Array]:

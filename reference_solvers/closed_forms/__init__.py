@@ -5,6 +5,7 @@ from .distances import annulus_distance, ball_distance, box_distance, half_space
 from .hankel import PointSourceField, point_source, propagating_wavenumber
 from .heat import SpreadingGaussian, heat_kernel
 from .penetrable_disc import PenetrableDiscField, penetrable_disc
+from .perforated_square import PerforatedSquareField, perforated_square
 from .poisson import (
     BoxConstantSource,
     BoxSineSeries,
@@ -38,6 +39,7 @@ __all__ = [
     "HalfSpacePulse",
     "KdVSoliton",
     "PenetrableDiscField",
+    "PerforatedSquareField",
     "PlaneWall",
     "PointSourceField",
     "PointSourceWave",
@@ -62,6 +64,7 @@ __all__ = [
     "homogeneous_travel_time",
     "kdv_soliton",
     "penetrable_disc",
+    "perforated_square",
     "point_source",
     "point_source_wave",
     "polygon_distance",

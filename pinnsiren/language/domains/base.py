@@ -84,6 +84,13 @@ class AbstractDomain(ABC):
             f"the boundary of {shape} was named as a location; it is no part of the domain {self}. Name a shape that the domain is made of"
         )
 
+    def boundary_pieces(self) -> tuple[tuple[str, Any, int], ...]:
+        """Return the boundary of a plane domain as curves: (part, curve, side) with side +1 where the curve's own normal points out of the domain.
+
+        Empty where no curves are known; then neither corners nor holes are.
+        """
+        return ()
+
     def described_part(self, part: str) -> str:
         """Return what a reader needs to find a part: its name, and the shape it belongs to where the name does not say it."""
         return part

@@ -48,6 +48,10 @@ class AbstractShape(AbstractDomain):
         """Return a boundary part in the plane as exact curves; empty where the shape has none, then set operations sample it."""
         return ()
 
+    def boundary_pieces(self) -> tuple[tuple[str, AbstractCurve, int], ...]:
+        """Return the curves of all parts; their normals point out of a primitive shape."""
+        return tuple((part, curve, 1) for part in self.boundary_parts() for curve in self.boundary_curves(part))
+
 
 def _members(first: AbstractShape, second: Any, kind: "type[AbstractSetOperation]", sign: str) -> tuple[AbstractShape, ...]:
     """Check two operands and flatten: `a | b | c` is one union of three."""
@@ -135,6 +139,10 @@ class AbstractSetOperation(AbstractShape):
     def boundary_parts(self) -> tuple[str, ...]:
         """Names of the parts that are visible."""
         return tuple(self._visible.parts())
+
+    def boundary_pieces(self) -> tuple[tuple[str, AbstractCurve, int], ...]:
+        """Return the visible pieces of all parts, where curves are known."""
+        return self._visible.pieces() if isinstance(self._visible, TracedBoundary) else ()
 
     def boundary_measure(self, part: str) -> float:
         """Number of points, length or area of what is visible of a part."""

@@ -62,6 +62,10 @@ class TracedBoundary:
         """Names of the visible parts."""
         return list(self._pieces)
 
+    def pieces(self) -> tuple[tuple[str, AbstractCurve, int], ...]:
+        """Every visible piece: its part, the curve, and +1 where the domain ends along the curve's normal, else -1."""
+        return tuple((part, piece, side) for part, group in self._pieces.items() for piece, side in group)
+
     def extremes(self) -> Array | None:
         """Points whose bounding box is that of the domain, shape (n, 2); None when nothing is visible."""
         found = [piece.extremes() for pieces in self._pieces.values() for piece, _ in pieces]
