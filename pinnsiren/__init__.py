@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.stages import Stages
+    from pinnsiren.training.time_windows import TimeWindows
 
 __version__ = "0.1.0"
 
@@ -78,6 +79,7 @@ _LOADED_ON_USE = {
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
     "Stages": "pinnsiren.training.stages",
+    "TimeWindows": "pinnsiren.training.time_windows",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
@@ -100,6 +102,6 @@ __all__ = [
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
     "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
     "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
-    "solve", "unknown", "unknown_field",
+    "TimeWindows", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan",
+    "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -30,12 +30,13 @@ from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
+from pinnsiren.training.time_windows import TimeWindows
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), TimeWindows(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:

@@ -11,6 +11,7 @@ from pinnsiren.training.feature_model import feature_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.window_problem import windowed_model_from_state
 
 
 def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) -> FittedModel:
@@ -22,9 +23,11 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
     kind = state["kind"]
     if kind == "features":
         return feature_model_from_state(compiled, state)
+    if kind == "windows":
+        return windowed_model_from_state(compiled, state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")
         load_parameters(module, state["parameters"])
         return NetworkModel(problem, module, torch.as_tensor(np.asarray(state["unknowns"])))
-    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features and networks. Upgrade pinnsiren")
+    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features, windows and networks. Upgrade pinnsiren")

@@ -9,8 +9,9 @@ from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.stages import Stages
+from pinnsiren.training.time_windows import TimeWindows
 
-METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, GaussNewton, LBFGS, Adam, Stages)}
+METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, TimeWindows, GaussNewton, LBFGS, Adam, Stages)}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 

@@ -59,7 +59,7 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
     if region.kind == "part":
         assert region.part is not None
         points, normals = domain.sample_boundary(region.part, on_faces, seed)
-        return PointSet(points, normals)
+        return PointSet(points, normals, values=None if residual.given is None else residual.given(points))
     if region.kind == "points":
         return _observed(residual)
     assert region.domain is not None
