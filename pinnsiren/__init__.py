@@ -61,8 +61,10 @@ if TYPE_CHECKING:
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.time_windows import TimeWindows
+    from pinnsiren.training.wave_lattice import WaveLattice
 
 __version__ = "0.1.0"
 
@@ -75,11 +77,13 @@ _LOADED_ON_USE = {
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
     "Plan": "pinnsiren.compiler.plan",
+    "PlaneWaves": "pinnsiren.training.plane_waves",
     "RBFNetwork": "pinnsiren.networks",
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
     "Stages": "pinnsiren.training.stages",
     "TimeWindows": "pinnsiren.training.time_windows",
+    "WaveLattice": "pinnsiren.training.wave_lattice",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
@@ -100,8 +104,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
-    "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "TimeWindows", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan",
-    "sampled", "solve", "unknown", "unknown_field",
+    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PlaneWaves", "Polygon", "Problem", "ProblemError", "ProblemWarning",
+    "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status",
+    "StorageError", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "coordinates", "div", "field", "grad", "laplacian", "load",
+    "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

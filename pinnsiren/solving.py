@@ -28,15 +28,17 @@ from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
 from pinnsiren.training.time_windows import TimeWindows
+from pinnsiren.training.wave_lattice import WaveLattice
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), TimeWindows(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), WaveLattice(), PlaneWaves(), TimeWindows(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:

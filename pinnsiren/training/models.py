@@ -8,9 +8,11 @@ import torch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
 from pinnsiren.training.feature_model import feature_model_from_state
+from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.wave_lattice import lattice_model_from_state
 from pinnsiren.training.window_problem import windowed_model_from_state
 
 
@@ -23,6 +25,10 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
     kind = state["kind"]
     if kind == "features":
         return feature_model_from_state(compiled, state)
+    if kind == "lattice":
+        return lattice_model_from_state(compiled, state)
+    if kind == "media":
+        return media_model_from_state(compiled, state)
     if kind == "windows":
         return windowed_model_from_state(compiled, state)
     if kind == "network":
@@ -30,4 +36,5 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")
         load_parameters(module, state["parameters"])
         return NetworkModel(problem, module, torch.as_tensor(np.asarray(state["unknowns"])))
-    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows features, windows and networks. Upgrade pinnsiren")
+    known = "features, lattices, media, windows and networks"
+    raise StorageError(f"the file holds a model of kind `{kind}`; this version knows {known}. Upgrade pinnsiren")

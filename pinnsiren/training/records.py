@@ -8,10 +8,13 @@ from pinnsiren.networks import MLP, FourierFeatureMLP, RBFNetwork, Siren
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.stages import Stages
 from pinnsiren.training.time_windows import TimeWindows
+from pinnsiren.training.wave_lattice import WaveLattice
 
-METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, TimeWindows, GaussNewton, LBFGS, Adam, Stages)}
+_METHODS = (LeastSquares, WaveLattice, PlaneWaves, TimeWindows, GaussNewton, LBFGS, Adam, Stages)
+METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 
