@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.time_windows import TimeWindows
     from pinnsiren.training.wave_lattice import WaveLattice
+    from pinnsiren.training.wave_modes import WaveModes
 
 __version__ = "0.1.0"
 
@@ -84,6 +85,7 @@ _LOADED_ON_USE = {
     "Stages": "pinnsiren.training.stages",
     "TimeWindows": "pinnsiren.training.time_windows",
     "WaveLattice": "pinnsiren.training.wave_lattice",
+    "WaveModes": "pinnsiren.training.wave_modes",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
@@ -106,6 +108,6 @@ __all__ = [
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
     "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PlaneWaves", "Polygon", "Problem", "ProblemError", "ProblemWarning",
     "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status",
-    "StorageError", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "coordinates", "div", "field", "grad", "laplacian", "load",
-    "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
+    "StorageError", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad",
+    "laplacian", "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -33,12 +33,13 @@ from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), WaveLattice(), PlaneWaves(), TimeWindows(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), WaveLattice(), PlaneWaves(), WaveModes(), TimeWindows(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:

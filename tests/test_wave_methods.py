@@ -9,10 +9,14 @@ from pinnsiren.charts.dispersion import Dispersion, read_dispersion
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.problems import load
+from pinnsiren.reference_solvers import find
 from pinnsiren.reference_solvers.closed_forms import gaussian_pulse
 from pinnsiren.training.media import cut_media
+from pinnsiren.training.mode_basis import axis_basis
 from pinnsiren.training.plane_waves import PlaneWaves
+from pinnsiren.training.wave_cell import EVEN, ODD, PERIODIC
 from pinnsiren.training.wave_lattice import WaveLattice, read_lattice
+from pinnsiren.training.wave_modes import WaveModes, read_medium
 
 N_POINTS = 1500
 SEED = 5
@@ -229,3 +233,66 @@ def test_settings_that_mean_nothing_are_refused(settings):
     record, given = settings
     with pytest.raises(ps.ProblemError, match="was given"):
         record(**given)
+
+
+def euler(n=2, length=1.5, end=2):
+    """u_tt = (1 + x)^2 u_xx: sqrt(1 + x) sin(b log(1 + x)) is a mode of the frequency sqrt(b^2 + 1/4)."""
+    b = n * sp.pi / sp.log(1 + length)
+    shape = lambda x: sp.sqrt(1 + x) * sp.sin(b * sp.log(1 + x))  # noqa: E731
+    return on_interval(
+        lambda u, x, t: u.diff(t, 2) - (1 + x) ** 2 * u.diff(x, 2), lambda x, t: shape(x) * sp.cos(sp.sqrt(b**2 + sp.Rational(1, 4)) * t),
+        conditions=walls(ps.Dirichlet), length=length, end=end,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [2, 20])
+def test_modes_of_a_medium_that_varies_serve_any_time(end):
+    assert_solved(solved(euler(end=end), tolerance=1e-5), 1e-5, WaveModes)
+
+
+def test_modes_agree_with_a_lattice_where_the_medium_does_not_vary():
+    faces = [lambda u, s: ps.Dirichlet(u, 0, on="x-"), lambda u, s: ps.Neumann(u, 0, on=("y-", "y+"))]
+    problem = pulse([(-0.5, 0.8), (-0.7, 0.5)], faces, variance=0.01)
+    exact, modes = solved(problem), solved(problem, WaveModes(), tolerance=1e-3)
+    assert isinstance(exact.plan.method, WaveLattice) and exact.estimated_error < 1e-5
+    points = problem.domain.sample_interior(N_POINTS, SEED)
+    true, found = (s.evaluate(0, points, (0, 0, 0)) for s in (exact, modes))
+    assert np.linalg.norm(found - true) < HONEST * modes.estimated_error * np.linalg.norm(true)
+
+
+@pytest.mark.parametrize("kinds", [(ODD, ODD), (EVEN, EVEN), (ODD, EVEN), (EVEN, ODD), (PERIODIC, PERIODIC)], ids=str)
+def test_functions_of_an_axis_are_orthonormal_and_keep_the_conditions_of_their_faces(kinds):
+    basis = axis_basis(-0.5, 1.5, kinds, 12)
+    matrix = basis.values(basis.nodes)
+    assert np.allclose(matrix @ matrix.T, np.eye(len(basis.nodes)))
+    faces = np.array([-0.5, 1.5])
+    for face, kind in zip(faces, kinds, strict=True):
+        if kind != PERIODIC:
+            assert np.allclose(basis.values(np.array([face]), 0 if kind == ODD else 1), 0, atol=1e-12 * basis.waves.max())
+    if kinds[0] == PERIODIC:
+        assert np.allclose(*[basis.values(faces[[i]]) for i in (0, 1)])
+
+
+def test_modes_refuse_jumps_and_sources():
+    assert "jump" in read_medium(compile_problem(load("wave_layered", in_divergence=False)))
+    sourced = on_interval(lambda u, x, t: u.diff(t, 2) - (1 + x) * u.diff(x, 2) - 2, lambda x, t: t**2 + 0 * x, conditions=walls(ps.Neumann))
+    assert "source" in read_medium(compile_problem(sourced))
+
+
+def test_waves_of_a_source_leave_through_free_ends():
+    """The grid solver absorbs them by layers, the plane waves by exact one-way conditions."""
+    x, t = ps.coordinates("x t")
+    u = ps.field("u", x, t)
+    source = sp.exp(-(x**2) / sp.Float(0.02)) * sp.sin(4 * t)
+    problem = ps.Problem(
+        name="source", fields=[u], domain=ps.SpaceTime(ps.Interval({x: (-1, 1)}), {t: (0, 2)}),
+        equations=[sp.Eq(u.diff(t, 2), u.diff(x, 2) + source)],
+        conditions=[ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0)],
+    )  # fmt: skip
+    solution = solved(problem, tolerance=1e-4)
+    assert isinstance(solution.plan.method, PlaneWaves) and solution.status.success
+    grid = find(problem).solve(problem)
+    points = problem.domain.sample_interior(N_POINTS, SEED)
+    true = grid(*points.T)
+    found = solution.evaluate(0, points, (0, 0))[:, 0]
+    assert np.linalg.norm(found - true) < (HONEST * solution.estimated_error + grid.error_estimate) * np.linalg.norm(true)

@@ -27,6 +27,7 @@ from pinnsiren.training.method import StateTree
 from pinnsiren.training.wave_cell import AT_FACE
 
 LOOKS = 4097  # points where the functions of the jumps are looked at: thinner layers are not seen
+INSTANTS = 65  # at which a source is looked at on a free face
 EXTENSION = 1.6  # length of the lattice's cell over that of the data that reach the medium: what a smooth periodic continuation needs
 BOX_SHARE = 3.0  # general features per plane wave where the equation has a source
 
@@ -43,6 +44,7 @@ class Medium:
         flux: the factor a of the continuous flux a u_x.
         period: length of the cell of its lattice.
         has_source: whether the equation has a right-hand side.
+        is_open: whether an outer face has no condition, so that waves leave there by a one-way condition.
     """
 
     limits: tuple[float, float]
@@ -52,6 +54,7 @@ class Medium:
     flux: float
     period: float
     has_source: bool
+    is_open: bool
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _medium(compiled: CompiledProblem, limits: tuple[float, float], faces: dict[
     speed = relation.speed()
     for side, expressions in faces.items():
         if expressions is not None and not expressions and relation.time_order == 2:
-            open_face = _open_face(bare, relation, has_source, limits[0] if side == "-" else limits[1])
+            open_face = _open_face(bare, relation, limits[0] if side == "-" else limits[1])
             if open_face is not None:
                 return open_face
             expressions = [u.diff(domain.time) + (1 if side == "+" else -1) * sp.Float(speed) * u.diff(x)]
@@ -189,7 +192,8 @@ def _medium(compiled: CompiledProblem, limits: tuple[float, float], faces: dict[
         # The plane waves satisfy the equation identically: its rows would be zero.
         pairs = [pair for pair in zip(whole.ir.residuals, whole.programs, strict=True) if pair[0].kind != "equation"]
         whole = replace(whole, ir=replace(whole.ir, residuals=tuple(r for r, _ in pairs)), programs=tuple(p for _, p in pairs))
-    return Medium(limits, whole, relation, speed, _flux_factor(problem.equations[0], u, x, middle), EXTENSION * reach, has_source)
+    is_open = any(expressions == [] for expressions in faces.values())
+    return Medium(limits, whole, relation, speed, _flux_factor(problem.equations[0], u, x, middle), EXTENSION * reach, has_source, is_open)
 
 
 def _inside(expression: Any, x: sp.Symbol, middle: float) -> Any:
@@ -210,17 +214,18 @@ def _is_pure(relation: Dispersion) -> bool:
     return {orders for orders, _ in relation.terms} == {(2, 0), (0, 2)}
 
 
-def _open_face(bare: CompiledProblem, relation: Dispersion, has_source: bool, position: float) -> str | None:
+def _open_face(bare: CompiledProblem, relation: Dispersion, position: float) -> str | None:
     """Return why a face without a condition is no free space; the one-way condition is exact for waves that keep their shape."""
-    if not _is_pure(relation) or has_source:
+    if not _is_pure(relation):
         return "a face has no condition, and no local condition lets these waves out"
-    start, grid = bare.ir.domain.bounds[bare.ir.coordinates[-1]][0], np.linspace(*bare.ir.domain.bounds[bare.ir.coordinates[0]], LOOKS)
-    for condition in bare.original.conditions:
-        if isinstance(condition, InitialCondition):
-            points = np.stack([np.append(grid, position), np.full(LOOKS + 1, start)], axis=1)
-            values = np.abs(evaluate_on(condition.value, bare.ir.coordinates, points))
+    (low, high), (start, end) = (bare.ir.domain.bounds[symbol] for symbol in bare.ir.coordinates)
+    positions, nothing = np.append(np.linspace(low, high, LOOKS), position), {jet.symbol: sp.Integer(0) for jet in bare.ir.jets}
+    for residual in bare.ir.residuals:
+        data = residual.expression.xreplace(nothing)
+        for time in np.linspace(start, end, INSTANTS) if residual.kind == "equation" else (start,):
+            values = np.abs(evaluate_on(data, bare.ir.coordinates, np.stack([positions, np.full(len(positions), time)], axis=1)))
             if values[-1] > AT_FACE * max(float(values.max()), 1e-300):
-                return "the initial data do not vanish at a face that has no condition"
+                return "initial data or a source do not vanish at a face that has no condition"
     return None
 
 

@@ -13,6 +13,7 @@ from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.wave_lattice import lattice_model_from_state
+from pinnsiren.training.wave_modes import mode_model_from_state
 from pinnsiren.training.window_problem import windowed_model_from_state
 
 
@@ -29,6 +30,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return lattice_model_from_state(compiled, state)
     if kind == "media":
         return media_model_from_state(compiled, state)
+    if kind == "modes":
+        return mode_model_from_state(state)
     if kind == "windows":
         return windowed_model_from_state(compiled, state)
     if kind == "network":
@@ -36,5 +39,5 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")
         load_parameters(module, state["parameters"])
         return NetworkModel(problem, module, torch.as_tensor(np.asarray(state["unknowns"])))
-    known = "features, lattices, media, windows and networks"
+    known = "features, lattices, media, modes, windows and networks"
     raise StorageError(f"the file holds a model of kind `{kind}`; this version knows {known}. Upgrade pinnsiren")

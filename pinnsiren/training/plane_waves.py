@@ -66,7 +66,7 @@ class PlaneWaves(AbstractMethod):
             return Suitability(False, media, np.inf)
         text = "plane waves on the dispersion relation, a Fourier method"
         text += f", in {len(media)} media coupled at their interfaces" if len(media) > 1 else ""
-        return Suitability(True, text, WITH_SOURCE if len(media) == 1 and media[0].has_source else COST)
+        return Suitability(True, text, WITH_SOURCE if len(media) == 1 and media[0].has_source and not media[0].is_open else COST)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "PlaneWavesRun":
         """Begin at the smallest size."""

@@ -12,8 +12,9 @@ from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.stages import Stages
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_modes import WaveModes
 
-_METHODS = (LeastSquares, WaveLattice, PlaneWaves, TimeWindows, GaussNewton, LBFGS, Adam, Stages)
+_METHODS = (LeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, GaussNewton, LBFGS, Adam, Stages)
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
