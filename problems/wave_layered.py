@@ -12,7 +12,8 @@ import numpy as np
 import sympy as sp
 
 from pinnsiren.language import InitialCondition, Interval, Problem, SpaceTime, coordinates, div, field, grad
-from pinnsiren.reference_solvers.closed_forms import half_space_pulse
+
+from ..reference_solvers.closed_forms import half_space_pulse
 
 
 def declare(

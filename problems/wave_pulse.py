@@ -10,7 +10,8 @@ section 4.3 and supplement 5; closed form `reference_solvers.closed_forms.gaussi
 import sympy as sp
 
 from pinnsiren.language import Box, InitialCondition, Problem, SpaceTime, coordinates, field, laplacian
-from pinnsiren.reference_solvers.closed_forms import gaussian_pulse
+
+from ..reference_solvers.closed_forms import gaussian_pulse
 
 
 def declare(*, c: float = 1, variance: float = 5e-4, amplitude: float = 0.02, at: tuple[float, float] = (0, 0), end: float = 0.4) -> Problem:

@@ -41,6 +41,7 @@ OTHER_CONSTANTS = {
     "wave_pulse": {"c": 2, "variance": 2e-3, "amplitude": 1, "at": (0.1, -0.2), "end": 0.2},
     "wave_standing": {"c": 3, "modes": (2,), "amplitudes": (0.7,), "periods": 2},
     "wave_two_modes": {"c": 0.5, "amplitudes": {2: 1, 3: 0.2}, "end": 2},
+    "wave_variable_medium": {"b": -0.3, "at": (0.1, 0.2), "variance": 0.02, "end": 0.5},
 }
 CASES = [(name, {}) for name in names()] + sorted(OTHER_CONSTANTS.items())
 IDS = [f"{name}{'-other' if constants else ''}" for name, constants in CASES]
