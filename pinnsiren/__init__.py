@@ -59,18 +59,26 @@ if TYPE_CHECKING:
     from pinnsiren.solution import Solution
     from pinnsiren.solving import plan, solve
     from pinnsiren.storage import load
+    from pinnsiren.training.cloud_distance import CloudDistance
     from pinnsiren.training.cosine_least_squares import CosineLeastSquares
+    from pinnsiren.training.first_arrivals import FirstArrivals
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
+    from pinnsiren.training.time_windows import TimeWindows
+    from pinnsiren.training.wave_lattice import WaveLattice
+    from pinnsiren.training.wave_modes import WaveModes
 
 __version__ = "0.1.0"
 
 _LOADED_ON_USE = {
     "Adam": "pinnsiren.training.gradient_methods",
+    "CloudDistance": "pinnsiren.training.cloud_distance",
     "CosineLeastSquares": "pinnsiren.training.cosine_least_squares",
+    "FirstArrivals": "pinnsiren.training.first_arrivals",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "LBFGS": "pinnsiren.training.gradient_methods",
@@ -78,11 +86,15 @@ _LOADED_ON_USE = {
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
     "Plan": "pinnsiren.compiler.plan",
+    "PlaneWaves": "pinnsiren.training.plane_waves",
     "RBFNetwork": "pinnsiren.networks",
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
     "Stages": "pinnsiren.training.stages",
     "StretchedLeastSquares": "pinnsiren.training.stretched_least_squares",
+    "TimeWindows": "pinnsiren.training.time_windows",
+    "WaveLattice": "pinnsiren.training.wave_lattice",
+    "WaveModes": "pinnsiren.training.wave_modes",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
@@ -101,10 +113,11 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Adam", "Ball", "Box", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
-    "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork",
-    "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PointCloud", "Polygon", "Problem", "ProblemError",
-    "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages",
-    "Status", "StorageError", "StretchedLeastSquares", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian",
-    "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
+    "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
+    "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LBFGS",
+    "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan",
+    "PlaneWaves", "PointCloud", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet",
+    "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares", "TimeWindows",
+    "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured",
+    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -65,6 +65,8 @@ class Residual:
         noise: relative standard deviation of the values, if known.
         weights: relative weights of the points, (n_points,).
         level_set: for interface residuals, the function whose zero set is the interface.
+        given: on boundary parts, points (n_points, n_coordinates) -> values to subtract, (n_points, n_shots); what no expression can say, such as the
+            solution at the end of an earlier window in time.
     """
 
     label: str
@@ -75,6 +77,7 @@ class Residual:
     noise: float | None = None
     weights: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
     level_set: Any = None
+    given: Callable[[NDArray[np.float64]], NDArray[Any]] | None = dataclass_field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

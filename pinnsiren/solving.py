@@ -31,9 +31,13 @@ from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
+from pinnsiren.training.time_windows import TimeWindows
+from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
@@ -45,6 +49,10 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     StretchedLeastSquares(),
     FirstArrivals(),
     CloudDistance(),
+    WaveLattice(),
+    PlaneWaves(),
+    WaveModes(),
+    TimeWindows(),
     LBFGS(),
     GaussNewton(),
 )

@@ -50,7 +50,11 @@ OTHER_CONSTANTS = {
     "poisson_four_holes": {"centres": ((0.2, 0.1), (-0.25, -0.2)), "radius": 0.15, "inner": -2},
     "poisson_four_holes_screened": {"k": 3, "holes": ((0.1, 0.3, 0.25), (-0.5, -0.4, 0.3))},
     "poisson_l_shape": {"side": 0.6, "turn": 0.7, "smooth": 2},
+    "wave_layered": {"speeds": (3, 1), "at": 0.4, "variance": 0.002, "end": 0.5, "in_divergence": False},
+    "wave_pulse": {"c": 2, "variance": 2e-3, "amplitude": 1, "at": (0.1, -0.2), "end": 0.2},
     "wave_standing": {"c": 3, "modes": (2,), "amplitudes": (0.7,), "periods": 2},
+    "wave_two_modes": {"c": 0.5, "amplitudes": {2: 1, 3: 0.2}, "end": 2},
+    "wave_variable_medium": {"b": -0.3, "at": (0.1, 0.2), "variance": 0.02, "end": 0.5},
 }
 # The grid solver resolves every wave of an image: a minute for the 64 x 64 cells of the catalogue, seconds for fewer.
 FOR_THE_GRID = {"image_from_laplacian": {"size": 12}}

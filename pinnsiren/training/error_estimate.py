@@ -83,6 +83,8 @@ def with_the_unseen(
         drawn = _dense_points(compiled, program.residual, share, seed + index)
         if drawn is not None:
             total += _mean_square(system, program, model, drawn)
+        if program.residual.given is not None:
+            continue  # no sharper than the features it was made of, and costly in a crowd
         crowd = _dense_points(compiled, program.residual, CROWD, seed + 500 + index)
         if drawn is not None and crowd is not None:
             sharpest = _sharpest(system, program, crowd)

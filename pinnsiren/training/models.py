@@ -9,10 +9,14 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
 from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
+from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.stretched_model import stretched_model_from_state
+from pinnsiren.training.wave_lattice import lattice_model_from_state
+from pinnsiren.training.wave_modes import mode_model_from_state
+from pinnsiren.training.window_problem import windowed_model_from_state
 
 
 def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) -> FittedModel:
@@ -28,6 +32,14 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return cosine_model_from_state(state)
     if kind == "stretched_windows":
         return stretched_model_from_state(compiled, state)
+    if kind == "lattice":
+        return lattice_model_from_state(compiled, state)
+    if kind == "media":
+        return media_model_from_state(compiled, state)
+    if kind == "modes":
+        return mode_model_from_state(state)
+    if kind == "windows":
+        return windowed_model_from_state(compiled, state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")

@@ -11,13 +11,18 @@ from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.stages import Stages
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
+from pinnsiren.training.time_windows import TimeWindows
+from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_modes import WaveModes
 
-METHODS: dict[str, Any] = {
-    record.__name__: record
-    for record in (LeastSquares, CosineLeastSquares, StretchedLeastSquares, FirstArrivals, CloudDistance, GaussNewton, LBFGS, Adam, Stages)
-}
+_METHODS = (
+    LeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals, CloudDistance,
+    GaussNewton, LBFGS, Adam, Stages,
+)  # fmt: skip
+METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 

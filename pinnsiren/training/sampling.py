@@ -4,7 +4,7 @@ Input: a compiled problem, a number of points, a seed. Output: `PointSet` per re
 them where charts focus, on boundary parts, on interfaces and pairs of faces (both sides), and the declared observation points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def sample_residual(compiled: CompiledProblem, residual: Residual, n_interior: i
         return PointSet(here, other_side=there)
     if region.kind == "part":
         assert region.part is not None
-        return _part_points(compiled, residual, on_faces, seed)
+        drawn = _part_points(compiled, residual, on_faces, seed)
+        return drawn if residual.given is None else replace(drawn, values=residual.given(drawn.points))
     if region.kind == "cloud":
         assert region.cloud is not None
         points, normals = region.cloud.sample(on_faces, seed)
