@@ -32,8 +32,10 @@ from pinnsiren.language import (
     Interval,
     Neumann,
     Observations,
+    Penalty,
     Periodic,
     Polygon,
+    Prior,
     Problem,
     RickerWavelet,
     Robin,
@@ -98,8 +100,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
     "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
-    "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled",
-    "solve", "unknown", "unknown_field",
+    "Observations", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Prior", "Problem", "ProblemError",
+    "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages",
+    "Status", "StorageError", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured",
+    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -45,10 +45,11 @@ class StreamPlan:
 def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPlan:
     """Choose the cheaper of individual second derivatives and contracted operators."""
     dimension = len(ir.coordinates)
-    supported = all(jet.order <= 2 for jet in ir.jets)
-    first = {axis for jet in ir.jets if jet.order == 1 for axis in range(dimension) if jet.orders[axis]}
-    second = sorted({jet.orders for jet in ir.jets if jet.order == 2}, reverse=True)
-    operators = _contracted(programs, second)
+    jets = [jet for jet in ir.jets if jet.field < ir.n_fields]
+    supported = all(jet.order <= 2 for jet in jets)
+    first = {axis for jet in jets if jet.order == 1 for axis in range(dimension) if jet.orders[axis]}
+    second = sorted({jet.orders for jet in jets if jet.order == 2}, reverse=True)
+    operators = _contracted(programs, second, ir.n_fields)
     if operators is None or len(operators) >= len(second):
         operators = tuple(((orders, 1.0),) for orders in second)
     gradient = tuple(sorted(first | {axis for orders in second for axis in range(dimension) if orders[axis]}))
@@ -59,11 +60,11 @@ def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPl
     return StreamPlan(layout, operators, 3 * layout.size, nested, supported)
 
 
-def _contracted(programs: Sequence[ResidualProgram], second: list[MultiIndex]) -> tuple[Operator, ...] | None:
+def _contracted(programs: Sequence[ResidualProgram], second: list[MultiIndex], n_fields: int) -> tuple[Operator, ...] | None:
     """Find constant-coefficient combinations of second derivatives that serve every residual, or None."""
     found: list[Operator] = []
     for program in programs:
-        for index in sorted({jet.field for jet in program.jets if jet.order == 2}):
+        for index in sorted({jet.field for jet in program.jets if jet.order == 2 and jet.field < n_fields}):
             operator = combination(program, index)
             if operator is None:
                 return None

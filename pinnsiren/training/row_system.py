@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.lowering import unknown_symbol
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.errors import NonFiniteError
+from pinnsiren.ir import unknown_symbol
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.sampling import PointSet, sample_residual
 from pinnsiren.training.scaling import linear_weights, residual_scale
