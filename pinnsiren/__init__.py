@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from pinnsiren.storage import load
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
+    from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.stages import Stages
 
@@ -71,6 +72,7 @@ _LOADED_ON_USE = {
     "Adam": "pinnsiren.training.gradient_methods",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
+    "JointLeastSquares": "pinnsiren.training.joint_least_squares",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
@@ -99,8 +101,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "LBFGS", "MLP", "PML", "Adam", "Ball", "Box", "CompileError", "Constraint", "Dirichlet", "Disk", "EvaluationError", "EvaluationWarning",
-    "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LeastSquares", "ModuleNetwork", "Neumann",
-    "Observations", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Prior", "Problem", "ProblemError",
+    "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares", "LeastSquares", "ModuleNetwork",
+    "Neumann", "Observations", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "Polygon", "Prior", "Problem", "ProblemError",
     "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages",
     "Status", "StorageError", "TrainingError", "UnknownNameError", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured",
     "normal", "plan", "sampled", "solve", "unknown", "unknown_field",

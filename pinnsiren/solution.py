@@ -148,7 +148,7 @@ class SolutionField:
             orders[last] += 1
         if sum(orders) > 2:
             raise EvaluationError(f"a derivative of order {sum(orders)} was asked for; solutions give derivatives up to order two")
-        return SolutionField(self.solution, self.index, tuple(orders))
+        return type(self)(self.solution, self.index, tuple(orders))
 
     def _warn_outside(self, points: NDArray[np.float64], stacklevel: int) -> None:
         domain = self.solution.problem.domain
@@ -165,6 +165,17 @@ class SolutionField:
                 EvaluationWarning,
                 stacklevel=stacklevel,
             )
+
+
+@dataclass(frozen=True)
+class StandardErrorField(SolutionField):
+    """Standard error of a coefficient field, or of its derivative, at points; called like the field itself."""
+
+    def _evaluate(self, array: NDArray[np.float64], stacklevel: int) -> NDArray[Any]:
+        points = self._embedded(array)
+        self._warn_outside(points, stacklevel)
+        model: Any = self.solution.model
+        return np.asarray(model.standard_error(self.index, points, self.orders))
 
 
 @dataclass(frozen=True)
@@ -263,6 +274,22 @@ class Solution:
         n_fields = len(self.problem.fields)
         unknowns = [*fields[n_fields:], *scalars]
         raise EvaluationError(f"the solution has no `{name}`; it has the fields {fields[:n_fields]} and the unknowns {unknowns}")
+
+    @property
+    def standard_errors(self) -> dict[str, Any]:
+        """Standard errors of what was solved for besides the fields, from the Gauss-Newton matrix and the noise of the observations.
+
+        A number per unknown scalar; per coefficient field a function of its coordinates by name: `solution.standard_errors["a"](x=0.5, y=0.5)`. Empty
+        for methods that do not know them.
+        """
+        if not hasattr(self.model, "scalar_errors"):
+            return {}
+        zero, n_fields = (0,) * len(self.problem.coordinates), len(self.problem.fields)
+        names = [declaration_of(candidate).name for candidate in self.problem.scalars]
+        errors: dict[str, Any] = dict(zip(names, self.model.scalar_errors(), strict=True))
+        for index, candidate in enumerate(self.problem.coefficients):
+            errors[declaration_of(candidate).name] = StandardErrorField(self, n_fields + index, zero)
+        return errors
 
     def residual_samples(self, n_points: int = 2000, seed: int = 90_001) -> list[ResidualSample]:
         """Return every residual, scaled as in training, at fresh points of the computational domain."""

@@ -25,6 +25,7 @@ from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.device import resolve_device, torch_version
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
+from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
@@ -35,7 +36,7 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
-CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), LBFGS(), GaussNewton())
+CANDIDATES: tuple[AbstractMethod, ...] = (LeastSquares(), JointLeastSquares(), LBFGS(), GaussNewton())
 
 
 def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan:

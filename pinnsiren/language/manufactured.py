@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.conditions import (
@@ -113,6 +114,16 @@ def _check_periodic(condition: Periodic, solution: Any, problem: Problem) -> Non
                 )
 
 
+def _observed_values(condition: Observations, value: Any, problem: Problem) -> NDArray[Any]:
+    """Return the values of an expression at the observation points, of every shot where the declared values have a shot axis."""
+    points = np.asarray(condition.points)
+    if np.asarray(condition.values).ndim == 1:
+        return evaluate_on(value, problem.coordinates, points)
+    shots = range(len(np.asarray(condition.values)))
+    members = [evaluate_on(select_shot(value, shot), problem.coordinates, points if points.ndim == 2 else points[shot]) for shot in shots]
+    return np.stack(members)
+
+
 def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Problem) -> list[AbstractCondition]:
     """Return the conditions that the expressions satisfy in place of one of the declaration."""
     if isinstance(condition, Periodic):
@@ -139,11 +150,7 @@ def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Prob
     if isinstance(condition, (Penalty, Prior)):
         return [condition]
     if isinstance(condition, Observations):
-        points = np.asarray(condition.points)
-        value = _insert(condition.expression, exact)
-        values = evaluate_on(value, problem.coordinates, points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
-        if np.asarray(condition.values).ndim == 2 and values.ndim == 1:
-            values = np.broadcast_to(values, np.asarray(condition.values).shape)
-        return [Observations(condition.expression, points, values, condition.noise, condition.weights)]
+        values = _observed_values(condition, _insert(condition.expression, exact), problem)
+        return [Observations(condition.expression, condition.points, values, condition.noise, condition.weights)]
     assert isinstance(condition, Constraint)
     return [Constraint(condition.expression - _insert(condition.expression, exact), on=condition.on)]

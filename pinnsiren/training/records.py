@@ -7,10 +7,11 @@ from pinnsiren.errors import StorageError, UnknownNameError
 from pinnsiren.networks import MLP, FourierFeatureMLP, RBFNetwork, Siren
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
+from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.stages import Stages
 
-METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, GaussNewton, LBFGS, Adam, Stages)}
+METHODS: dict[str, Any] = {record.__name__: record for record in (LeastSquares, JointLeastSquares, GaussNewton, LBFGS, Adam, Stages)}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 
