@@ -24,12 +24,14 @@ from pinnsiren.validation.comparison import HONESTY_FACTOR, relative_l2
 from pinnsiren.validation.points import sample_points
 from pinnsiren.validation.references import Reference, exact_reference, grid_reference
 
-from .evidence_cases import CASES, Case
+from .evidence_cases import CASES as HELMHOLTZ_CASES
+from .evidence_cases import Case
 from .evidence_checks import CHECKS as OWN_CHECKS
 from .evidence_checks import Check
 from .evidence_store import CHECKOUT, NUMERICS, WITHOUT_GRIDS, Record, kept_row, start_record, summarise, with_row, write_record
 from .evidence_table import build_table, failures, read_records
-from .reference_checks import discover
+from .family_cases import discover as discover_cases
+from .reference_checks import discover as discover_checks
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 # Runs with another budget than the bar's say nothing about it; they go where git does not look.
@@ -38,7 +40,8 @@ N_THREADS = 2
 CORE_DEVIATIONS = 6.0
 FACTS = ("title", "method", "bar", "aim", "elsewhere", "allowed_to_miss")
 
-CHECKS: dict[str, Check] = {**OWN_CHECKS, **discover()}
+CASES: dict[str, Case] = {**HELMHOLTZ_CASES, **discover_cases()}
+CHECKS: dict[str, Check] = {**OWN_CHECKS, **discover_checks()}
 _grids: dict[str, Reference] = {}
 
 

@@ -65,14 +65,14 @@ def test_the_state_of_the_sources_is_told_by_their_content():
     assert state["commit"] and isinstance(state["modified"], bool) and len(state["numerics"]) == 16
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@pytest.mark.parametrize("name", evidence.CASES)
 def test_a_case_is_well_formed_and_its_truth_is_known(name):
-    case = cases.CASES[name]
+    case = evidence.CASES[name]
     problem = case.declare(case.seeds[0])
     assert case.name == name and case.seconds > 0 and 0 < (case.aim or case.bar) <= case.bar
     assert len(set(case.seeds)) == len(case.seeds) >= 5
     assert case.reference == "grid" or evidence.exact_reference(problem) is not None
-    assert not set(cases.CASES) & set(checks.CHECKS)
+    assert not set(evidence.CASES) & set(evidence.CHECKS)
 
 
 @pytest.mark.parametrize("seed", cases.DRAW_SEEDS)
