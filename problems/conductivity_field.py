@@ -3,9 +3,9 @@
     -div(a grad u) = f   in (0, 1)^2,   u = 0 on the boundary,   a unknown
     u = sin(pi x) sin(pi y),   a = 1 / (1 + x^2 + y^2 + (x - 1)^2 + (y - 1)^2)
 
-f is the divergence of the true flux. PINNacle's code has 2 x + 1 and 2 y + 1 where it needs 2 x - 1 and 2 y - 1, so that its truth leaves a residual
-of 36 % of the source; errors on the corrected problem do not compare with the published 2e-2. u is observed on 50 x 50 cell centres; noise, if any, is
-normal with the given standard deviation (u has the maximum 1), and declared. The search starts from a uniform conductivity.
+f is the divergence of the true flux. PINNacle's code has 2 x + 1 and 2 y + 1 where it needs 2 x - 1 and 2 y - 1, so that its truth leaves a
+residual of 36 % of the source; errors on the corrected problem do not compare with the published 2e-2. u is observed on 50 x 50 cell centres;
+noise, if any, is normal with the given standard deviation (u has the maximum 1), and declared. The search starts from a uniform conductivity.
 Reference: Hao et al. (2023), PINNacle, arXiv 2306.08827, section B.
 """
 

@@ -5,7 +5,7 @@ Gauss-Newton from half a wave speed converges to a wrong one; then one Gauss-New
 meets the tolerance or the noise of the observations allows no more. Standard errors come from the Gauss-Newton matrix.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from time import perf_counter
 from typing import Any
@@ -20,13 +20,13 @@ from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.coefficient_basis import build_coefficient, draw_coefficient
 from pinnsiren.training.error_estimate import ROUNDING, estimate_from_sizes, known_errors, with_the_unseen
-from pinnsiren.training.feature_model import build_bases, draw_all
+from pinnsiren.training.feature_model import build_bases
 from pinnsiren.training.joint_model import JointModel, joint_model_from_state
 from pinnsiren.training.joint_solver import JointFit, JointSolver
 from pinnsiren.training.joint_system import HARDNESS, JointSystem, relative_noise
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
-from pinnsiren.training.scalar_scan import scalar_candidates, scalar_limits
+from pinnsiren.training.scalar_scan import at_scalars, scalar_candidates, scalar_limits
 
 REDUNDANCIES = (2.5, 5.0, 10.0)  # features per independent function of the fields; what is smooth needs much
 COEFFICIENT_REDUNDANCY = 10.0  # a coefficient is smoother than the field that it makes; its prior chooses the band
@@ -34,12 +34,15 @@ SMALLEST = {1: 60, 2: 300, 3: 600}  # features of the fields at the first size
 SHARE = 0.5  # features of a coefficient field per feature of the fields
 LARGEST_COEFFICIENT = 500  # the evidence costs the third power
 SMALLEST_COEFFICIENT = 40
-REFINED_CANDIDATES = 3  # of the scan, those with the least misfit are refined
+REFINED_CANDIDATES = 4  # of the scan, those with the least misfit are refined
 REFINING_STEPS = 6
+SMALL_STEP = 0.3  # of a level
 STAGNATION = 0.9
 ENOUGH = 1e-11
 CHEAP_SECONDS, CHEAP = 3.0, 0.25
 N_SPREAD = 300  # points at which standard errors of the fields are averaged
+LARGE_MISFIT = 0.1  # of undeclared noise: above, the unknowns may be wrong altogether, and the scalars are scanned again with more features
+MISFIT_FACTOR = 1.3  # over the declared noise: the same
 NOISE_SHARE = 0.7  # of the estimate: above, the noise and not the number of features limits it
 
 
@@ -118,7 +121,9 @@ class JointRun(AbstractRun):
     confirmed: int = 0
     ratios: list[float] = dataclass_field(default_factory=list)
     sizes: list[Sized] = dataclass_field(default_factory=list)
-    candidates: list[tuple[complex, ...]] = dataclass_field(default_factory=list)  # what the scan of the scalars left, within the first size
+    candidates: list[tuple[complex, ...]] = dataclass_field(default_factory=list)  # what the scan of the scalars left
+    scanned_at: int = -1  # level of the last scan
+    fitted_at: int | None = None  # level of the first size that fits, if the first did not
 
     def __post_init__(self) -> None:
         ir = self.compiled.ir
@@ -133,13 +138,17 @@ class JointRun(AbstractRun):
     # -- sizes --------------------------------------------------------------------------------------------------------------------------------
 
     def _size(self, level: int) -> int:
+        """Return the features at a level; levels that went by before anything fitted make the next one a small step, to have two that compare."""
+        return int(self._first_size() * self.method.growth ** (level - (1 - SMALL_STEP) * (self.fitted_at is not None and level > self.fitted_at)))
+
+    def _first_size(self) -> float:
         if self.method.features is not None:
             first = float(self.method.features)
         else:
             scales = self.compiled.scales
             needed = REDUNDANCIES[0] * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths)
             first = max(SMALLEST.get(len(scales.half_lengths), 800), min(needed, self.method.maximum_features / self.method.growth))
-        return int(first * self.method.growth**level)
+        return first
 
     def _coefficient_size(self, index: int, size: int) -> int:
         dimension, own = len(self.compiled.ir.coordinates), len(self.compiled.ir.coefficients[index].args)
@@ -162,8 +171,12 @@ class JointRun(AbstractRun):
                 best.fresh_residual, best.training_residual,
             )  # fmt: skip
             self.estimate = float(np.hypot(np.hypot(numerical, best.statistical), known_errors(self.compiled)))
+            if self._misfit_is_large(best):
+                self.estimate = max(self.estimate, best.misfit)
             if best.free:
                 self.estimate = float(np.inf)
+        if self.sizes and self._misfit_is_large(self.sizes[-1]) and not self._misfit_is_large(best):
+            self.fitted_at = self.level
         self.sizes = [*self.sizes[-1:], best]
         self.level += 1
         self.last_seconds = (perf_counter() - start) / len(tried)
@@ -177,6 +190,10 @@ class JointRun(AbstractRun):
             "estimated_error": self.estimate,
         }
 
+    def _misfit_is_large(self, sized: Sized) -> bool:
+        """Whether the observations deviate by more than noise explains."""
+        return sized.misfit > (LARGE_MISFIT if self.noise is None else MISFIT_FACTOR * self.noise)
+
     def _merit(self, sized: Sized) -> float:
         """Return what a size is judged by: residuals of the equations and misfit, both relative to the fields."""
         return float(np.hypot(sized.fresh_residual, sized.misfit))
@@ -186,6 +203,8 @@ class JointRun(AbstractRun):
             return (self.method.redundancy,)
         if not self.sizes:
             return REDUNDANCIES
+        if self._misfit_is_large(self.sizes[-1]):
+            return REDUNDANCIES[:1]  # nothing was resolved, so that nothing says which is best: the widest band
         current = self.sizes[-1].redundancy
         stalls = bool(self.ratios) and self.ratios[-1] > STAGNATION and not self._noise_limits()
         more = [value for value in REDUNDANCIES if value > current]
@@ -193,24 +212,10 @@ class JointRun(AbstractRun):
 
     def _fit(self, size: int, redundancy: float) -> Sized:
         compiled, seed = self.compiled, self._seed(self.level)
-        frequencies = tuple(draw_all(compiled, size, redundancy, seed))
-        bases = build_bases(compiled, frequencies)
-        coefficient_bases = tuple(
-            build_coefficient(compiled, k, draw_coefficient(compiled, k, self._coefficient_size(k, size), COEFFICIENT_REDUNDANCY, seed + 11 + k))
-            for k in range(len(compiled.ir.coefficients))
-        )
-        kind = complex if compiled.is_complex else float
-        model = JointModel(
-            bases=bases,
-            frequencies=frequencies,
-            coefficients=tuple(np.zeros((basis.n_features, compiled.ir.n_shots), dtype=kind) for basis in bases),
-            coefficient_bases=coefficient_bases,
-            thetas=self._start_thetas(coefficient_bases),
-            unknowns=self._start_scalars(),
-        )
-        system = JointSystem(compiled, bases, self.device)
-        n_points = int(self.method.oversampling * sum(basis.n_features for basis in bases) / len(bases))
-        fit, solver = self._best_start(system, model, n_points, seed)
+        n_points = int(self.method.oversampling * size * sum(chart.share for chart in compiled.charts))
+        start = self._best_start(size, redundancy, n_points, seed)
+        system, model = self._empty(size, redundancy, seed, start)
+        fit, solver = self._fit_from(system, model, n_points, seed, self.method.steps)
         fresh = JointSolver(system, system.place(n_points // 2, seed + 2, fit.model), self.noise, self.limits)
         values = self._values(fit.model)
         sized = Sized(
@@ -229,6 +234,25 @@ class JointRun(AbstractRun):
             raise NonFiniteError("a residual at fresh points")
         return sized
 
+    def _empty(self, size: int, redundancy: float, seed: int, scalars: tuple[complex, ...]) -> tuple[JointSystem, JointModel]:
+        """Return a system and a model without fields, with features that suit the scalars."""
+        compiled, frequencies = at_scalars(self.compiled, scalars, size, redundancy, seed)
+        bases = build_bases(compiled, frequencies)
+        coefficient_bases = tuple(
+            build_coefficient(compiled, k, draw_coefficient(compiled, k, self._coefficient_size(k, size), COEFFICIENT_REDUNDANCY, seed + 11 + k))
+            for k in range(len(compiled.ir.coefficients))
+        )
+        kind = complex if compiled.is_complex else float
+        model = JointModel(
+            bases=bases,
+            frequencies=frequencies,
+            coefficients=tuple(np.zeros((basis.n_features, compiled.ir.n_shots), dtype=kind) for basis in bases),
+            coefficient_bases=coefficient_bases,
+            thetas=self._start_thetas(coefficient_bases),
+            unknowns=scalars,
+        )
+        return JointSystem(compiled, bases, self.device), model
+
     def _can_move(self, index: int) -> bool:
         """Imaginary parts of real scalars have no effect and are not asked for."""
         n = len(self.compiled.ir.unknowns)
@@ -237,6 +261,7 @@ class JointRun(AbstractRun):
     # -- starts -------------------------------------------------------------------------------------------------------------------------------
 
     def _start_scalars(self) -> tuple[complex, ...]:
+        """Return the scalars of the last size, at first the declared ones."""
         if self.sizes:
             return self.sizes[-1].model.unknowns
         return tuple(complex(declaration_of(unknown).initial) for unknown in self.compiled.ir.unknowns)
@@ -253,23 +278,23 @@ class JointRun(AbstractRun):
             thetas.append(np.linalg.lstsq(matrix, wanted, rcond=1e-12)[0][:, 0])
         return tuple(thetas)
 
-    def _best_start(self, system: JointSystem, model: JointModel, n_points: int, seed: int) -> tuple[JointFit, JointSolver]:
-        """Fit from the last size, or at the first one from the best of a scan of the scalars."""
-        if self.sizes or not model.unknowns:
-            return self._fit_from(system, model, n_points, seed, self.method.steps)
-        if not self.candidates:
+    def _best_start(self, size: int, redundancy: float, n_points: int, seed: int) -> tuple[complex, ...]:
+        """Return the scalars of the last size, or the best of a scan as long as nothing fits the observations."""
+        if not self.compiled.ir.unknowns or (self.sizes and not self._misfit_is_large(self.sizes[-1])):
+            return self._start_scalars()
+        if self.scanned_at != self.level:
             scanned = []
             for candidate in scalar_candidates(self.compiled.ir.unknowns):
-                trial = replace(model, unknowns=candidate)
-                placed = system.place(n_points, seed + 1, trial)
-                scanned.append((JointSolver(system, placed, self.noise, self.limits).solve_fields(trial)[1], candidate))
+                system, model = self._empty(size, redundancy, seed, candidate)
+                solver = JointSolver(system, system.place(n_points, seed + 1, model), self.noise, self.limits)
+                scanned.append((solver.solve_fields(model)[1], candidate))
             scanned.sort(key=lambda pair: pair[0])
             self.candidates = [candidate for _, candidate in scanned[:REFINED_CANDIDATES]]
-        starts = [replace(model, unknowns=candidate) for candidate in self.candidates]
-        tried = [self._fit_from(system, start, n_points, seed, REFINING_STEPS) for start in starts]
-        best, _ = min(tried, key=lambda pair: pair[0].misfit)
-        self.candidates = [best.model.unknowns]
-        return self._fit_from(system, best.model, n_points, seed, self.method.steps)
+            self.scanned_at = self.level
+        if len(self.candidates) > 1:
+            tried = [self._fit_from(*self._empty(size, redundancy, seed, start), n_points, seed, REFINING_STEPS)[0] for start in self.candidates]
+            self.candidates = [min(tried, key=lambda fit: fit.misfit).model.unknowns]
+        return self.candidates[0]
 
     def _fit_from(self, system: JointSystem, model: JointModel, n_points: int, seed: int, steps: int) -> tuple[JointFit, JointSolver]:
         solver = JointSolver(system, system.place(n_points, seed + 1, model), self.noise, self.limits)
@@ -322,7 +347,7 @@ class JointRun(AbstractRun):
             return "tolerance_not_reached", self._undetermined_text(last)
         stagnated = len(self.ratios) >= 2 and min(self.ratios[-2:]) > STAGNATION
         too_large = self._size(self.level) > self.method.maximum_features
-        limited = self._noise_limits() and self.ratios[-1] > STAGNATION
+        limited = self._noise_limits() and self.ratios[-1] > STAGNATION and (stagnated or not self._misfit_is_large(last))
         if self.estimate <= settings.tolerance:
             left = settings.seconds - elapsed
             cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
@@ -364,8 +389,10 @@ class JointRun(AbstractRun):
     def _misfit_text(self) -> str:
         """Say so when the data deviate from the model by more than their declared noise."""
         last = self.sizes[-1]
-        if self.noise is None or last.misfit < 1.3 * self.noise:
+        if not self._misfit_is_large(last):
             return ""
+        if self.noise is None:
+            return f". The observations deviate by {last.misfit:.2g} of their size; if that is not noise, the unknowns may be wrong altogether"
         return (
             f". The observations deviate by {last.misfit:.2g} of their size where noise of {self.noise:.2g} was declared: equations, conditions or "
             "the declared noise do not fit the data"
@@ -383,7 +410,8 @@ class JointRun(AbstractRun):
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: factorisations grow with the third power."""
-        return float(len(self._redundancies()) * self.last_seconds * self.method.growth**3)
+        ratio = self._size(self.level) / max(self.sizes[-1].model.bases[0].n_features, 1) if self.sizes else 1.0
+        return float(len(self._redundancies()) * self.last_seconds * ratio**3)
 
     def error_estimate(self) -> float:
         """Return the estimate of the last size."""
@@ -400,6 +428,7 @@ class JointRun(AbstractRun):
             "estimate": self.estimate,
             "last_seconds": self.last_seconds,
             "confirmed": self.confirmed,
+            "fitted_at": -1 if self.fitted_at is None else self.fitted_at,
             "ratios": np.array(self.ratios),
             "sizes": {str(i): _sized_state(sized) for i, sized in enumerate(self.sizes)},
         }
@@ -408,6 +437,7 @@ class JointRun(AbstractRun):
         """Continue from a state."""
         self.level, self.confirmed = int(state["level"]), int(state["confirmed"])
         self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
+        self.fitted_at = None if int(state["fitted_at"]) < 0 else int(state["fitted_at"])
         self.ratios = [float(ratio) for ratio in state["ratios"]]
         self.sizes = []
         for i in range(len(state["sizes"])):
