@@ -132,7 +132,21 @@ def measure_errors(problem: ps.Problem, solution: Any, reference: Reference) -> 
                     found, true = (values - values.mean(axis=-1, keepdims=True) for values in (found, true))
                 error = relative_l2(found, true)
                 errors.append(error if math.isfinite(error) else math.inf)
+    outside += _errors_of_unknowns(problem, solution, reference, points.outside)
     return max(outside), max(inside, default=None)
+
+
+def _errors_of_unknowns(problem: ps.Problem, solution: Any, reference: Reference, points: Any) -> list[float]:
+    """Return the relative errors of the coefficient fields and scalars that the reference knows."""
+    errors = []
+    for candidate in problem.coefficients:
+        name = declaration_of(candidate).name
+        if name in reference.fields:
+            columns = [problem.coordinates.index(symbol) for symbol in candidate.args]
+            errors.append(relative_l2(np.asarray(solution[name].at(points[:, columns])), reference.fields[name](points)))
+    for name, number in reference.numbers.items():
+        errors.append(float(abs(complex(solution[name]) - number) / abs(number)))
+    return [error if math.isfinite(error) else math.inf for error in errors]
 
 
 def declared_cores(problem: ps.Problem) -> tuple[tuple[tuple[float, ...], float], ...]:

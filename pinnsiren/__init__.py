@@ -32,9 +32,11 @@ from pinnsiren.language import (
     Interval,
     Neumann,
     Observations,
+    Penalty,
     Periodic,
     PointCloud,
     Polygon,
+    Prior,
     Problem,
     RickerWavelet,
     Robin,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.first_arrivals import FirstArrivals
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
+    from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
@@ -81,6 +84,7 @@ _LOADED_ON_USE = {
     "FirstArrivals": "pinnsiren.training.first_arrivals",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
+    "JointLeastSquares": "pinnsiren.training.joint_least_squares",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
@@ -114,10 +118,11 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
-    "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "LBFGS",
-    "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan",
-    "PlaneWaves", "PointCloud", "Polygon", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError", "RickerWavelet",
-    "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares", "TimeWindows",
-    "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured",
+    "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
+    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
+    "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
+    "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
+    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
+    "manufactured",
     "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

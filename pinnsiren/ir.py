@@ -1,7 +1,8 @@
 """Intermediate representation: what the compiler hands to charts, programs and methods.
 
 A *jet* is one partial derivative of one field, written as a SymPy symbol; a residual is an expression in jets, coordinates and unknown scalars
-that must vanish on a region. Records are frozen; nothing here computes.
+that must vanish on a region. Coefficient fields that are solved for are numbered behind the fields, and their derivatives are jets as well: a
+residual is bilinear when it multiplies the two kinds. Records are frozen; nothing here computes.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 from pinnsiren.language.domains import AbstractDomain
 from pinnsiren.language.locations import Region
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
 
 MultiIndex = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Jet:
-    """The partial derivative `orders` of the field with index `field`."""
+    """The partial derivative `orders` of the field with index `field`; behind the fields the coefficient fields are numbered.
+
+    Orders run over all coordinates of the domain; along those that a coefficient field does not depend on they are zero.
+    """
 
     field: int
     orders: MultiIndex
@@ -36,6 +41,11 @@ class Jet:
     def order(self) -> int:
         """Total order of differentiation."""
         return sum(self.orders)
+
+
+def unknown_symbol(unknown: Any) -> sp.Symbol:
+    """Return the plain symbol that stands for an unknown scalar."""
+    return sp.Symbol(f"unknown_{declaration_of(unknown).name}")
 
 
 def partial_derivative(expression: Any, symbol: sp.Symbol) -> Any:
@@ -81,6 +91,25 @@ class Residual:
 
 
 @dataclass(frozen=True)
+class PenaltyTerm:
+    """What should be small without having to vanish: weight times the mean of |expressions|^norm, the Euclidean length of the group.
+
+    Attributes:
+        label: for reports.
+        expressions: the group, in jet symbols, coordinates and unknown scalars.
+        region: where the mean is taken.
+        weight: relative to the squared misfit of the data in units of its noise; None leaves it to the method.
+        norm: exponent, 2 for a quadratic penalty, 1 for total variation.
+    """
+
+    label: str
+    expressions: tuple[Any, ...]
+    region: Region
+    weight: float | None
+    norm: float
+
+
+@dataclass(frozen=True)
 class ProblemIR:
     """A lowered problem.
 
@@ -92,6 +121,8 @@ class ProblemIR:
         residuals: everything that must vanish.
         jets: the jets that occur, per field by increasing order.
         unknowns: scalars that are solved for.
+        coefficients: coefficient fields that are solved for; the jets of the k-th have the field index `len(is_complex) + k`.
+        penalties: what should be small.
         envelope: per field, a SymPy factor that vanishes where homogeneous Dirichlet conditions are satisfied by construction.
         by_construction: labels of the residuals that the envelopes satisfy.
     """
@@ -105,11 +136,29 @@ class ProblemIR:
     unknowns: tuple[Any, ...]
     envelope: tuple[Any, ...]
     by_construction: tuple[str, ...]
+    coefficients: tuple[Any, ...] = ()
+    penalties: tuple[PenaltyTerm, ...] = ()
+
+    @property
+    def n_fields(self) -> int:
+        """Number of fields; jets with this index or a higher one belong to coefficient fields."""
+        return len(self.is_complex)
 
     @property
     def coordinates(self) -> tuple[sp.Symbol, ...]:
         """Coordinate symbols in the order of the declaration."""
         return self.domain.coordinates
+
+    def initial_values(self) -> dict[sp.Symbol, Any]:
+        """Return the declared initial value of every unknown scalar and of every jet of a coefficient field, by symbol."""
+        values: dict[sp.Symbol, Any] = {unknown_symbol(unknown): sp.sympify(declaration_of(unknown).initial) for unknown in self.unknowns}
+        for jet in self.jets:
+            if jet.field >= self.n_fields:
+                value = declaration_of(self.coefficients[jet.field - self.n_fields]).initial
+                for symbol, order in zip(self.coordinates, jet.orders, strict=True):
+                    value = value.diff(symbol, order) if order else value
+                values[jet.symbol] = value
+        return values
 
 
 @dataclass(frozen=True)

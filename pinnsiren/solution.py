@@ -61,7 +61,7 @@ def _real_array(what: str, values: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class SolutionField:
-    """One field of a solution.
+    """One field, or one coefficient field, of a solution; coefficient fields are numbered behind the fields.
 
     Calling it with the coordinates by name evaluates it; NumPy broadcasting, the first axis of the result is the shot if the field has shots.
     """
@@ -80,8 +80,7 @@ class SolutionField:
 
     def broadcast(self, coordinates: Mapping[str, ArrayLike]) -> Any:
         """Evaluate at coordinates given by name; a call of the field or of its solution is one frame above, for the place of a warning."""
-        symbols = self.solution.problem.coordinates
-        names = [symbol.name for symbol in symbols]
+        names = [symbol.name for symbol in self.symbols]
         if set(coordinates) != set(names):
             raise EvaluationError(f"the field was asked for with the coordinates {sorted(coordinates)}; it depends on {names}: pass each by name")
         given = [_real_array(f"the coordinate `{name}`", coordinates[name]) for name in names]
@@ -97,15 +96,34 @@ class SolutionField:
     def at(self, points: ArrayLike) -> NDArray[Any]:
         """Evaluate at points (n, n_coordinates); returns (n,), or (n_shots, n) for a field with shots."""
         array = _real_array("the array of points", points)
-        symbols = self.solution.problem.coordinates
+        symbols = self.symbols
         if array.ndim != 2 or array.shape[1] != len(symbols):
             raise EvaluationError(f"points of shape {array.shape} were given; expected (n, {len(symbols)}) with the columns {symbols}")
         return self._evaluate(array, stacklevel=4)
 
     def _evaluate(self, array: NDArray[np.float64], stacklevel: int) -> NDArray[Any]:
-        self._warn_outside(array, stacklevel)
-        values = self.solution.evaluate(self.index, array, self.orders)
-        return values.T if self.solution.problem.n_shots is not None else values[:, 0]
+        points = self._embedded(array)
+        self._warn_outside(points, stacklevel)
+        values = self.solution.evaluate(self.index, points, self.orders)
+        has_shots = self.solution.problem.n_shots is not None and self.index < len(self.solution.problem.fields)
+        return values.T if has_shots else values[:, 0]
+
+    @property
+    def symbols(self) -> tuple[sp.Symbol, ...]:
+        """The coordinates that the field was declared with."""
+        problem = self.solution.problem
+        return tuple([*problem.fields, *problem.coefficients][self.index].args)
+
+    def _embedded(self, array: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return points of the whole domain; coordinates that a coefficient field does not depend on are put in the middle."""
+        problem = self.solution.problem
+        if self.symbols == problem.coordinates:
+            return array
+        middles = [0.5 * sum(problem.domain.bounds[symbol]) for symbol in problem.coordinates]
+        points = np.tile(np.array(middles), (len(array), 1))
+        for column, symbol in enumerate(self.symbols):
+            points[:, problem.coordinates.index(symbol)] = array[:, column]
+        return points
 
     def derivative(self, *variables: Any) -> "SolutionField":
         """Return a partial derivative: `derivative(x, 2)` or `derivative(x, y)`.
@@ -114,6 +132,7 @@ class SolutionField:
             EvaluationError: a variable that is no coordinate, or more than second order.
         """
         symbols = self.solution.problem.coordinates
+        own = [symbol.name for symbol in self.symbols]
         orders = list(self.orders)
         last: int | None = None
         for variable in variables:
@@ -123,17 +142,22 @@ class SolutionField:
                 orders[last], last = orders[last] + int(variable) - 1, None
                 continue
             names = [symbol.name for symbol in symbols]
-            if str(variable) not in names:
-                raise EvaluationError(f"a derivative along `{variable}` was asked for; expected a coordinate of {names}, then its order if not 1")
+            if str(variable) not in own:
+                raise EvaluationError(f"a derivative along `{variable}` was asked for; expected a coordinate of {own}, then its order if not 1")
             last = names.index(str(variable))
             orders[last] += 1
         if sum(orders) > 2:
             raise EvaluationError(f"a derivative of order {sum(orders)} was asked for; solutions give derivatives up to order two")
-        return SolutionField(self.solution, self.index, tuple(orders))
+        return type(self)(self.solution, self.index, tuple(orders))
 
     def _warn_outside(self, points: NDArray[np.float64], stacklevel: int) -> None:
         domain = self.solution.problem.domain
-        outside = ~domain.contains(points, 1e-9)
+        if self.symbols == domain.coordinates:
+            outside = ~domain.contains(points, 1e-9)
+        else:  # the other coordinates were put in the middle, which a hole may hold
+            limits = np.array([domain.bounds[symbol] for symbol in domain.coordinates])
+            slack = 1e-9 * (limits[:, 1] - limits[:, 0])
+            outside = np.any((points < limits[:, 0] - slack) | (points > limits[:, 1] + slack), axis=1)
         if np.any(outside):
             extent = ", ".join(f"{symbol} from {low:g} to {high:g}" for symbol, (low, high) in domain.bounds.items())
             warnings.warn(
@@ -141,6 +165,17 @@ class SolutionField:
                 EvaluationWarning,
                 stacklevel=stacklevel,
             )
+
+
+@dataclass(frozen=True)
+class StandardErrorField(SolutionField):
+    """Standard error of a coefficient field, or of its derivative, at points; called like the field itself."""
+
+    def _evaluate(self, array: NDArray[np.float64], stacklevel: int) -> NDArray[Any]:
+        points = self._embedded(array)
+        self._warn_outside(points, stacklevel)
+        model: Any = self.solution.model
+        return np.asarray(model.standard_error(self.index, points, self.orders))
 
 
 @dataclass(frozen=True)
@@ -199,8 +234,10 @@ class Solution:
         return str(self.compiled.structure)
 
     def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
-        """Return a derivative of a whole field, known part included, (n_points, n_shots)."""
+        """Return a derivative of a whole field, known part included, (n_points, n_shots); of a coefficient field (n_points, 1)."""
         unknown = self.model.evaluate(field_index, points, orders)
+        if field_index >= len(self.problem.fields):
+            return np.real(unknown)
         values = unknown + self.compiled.known_part(field_index, points, orders)
         return values if self.compiled.ir.is_complex[field_index] else np.real(values)
 
@@ -222,19 +259,37 @@ class Solution:
         return SolutionField(self, index, (0,) * len(self.problem.coordinates))
 
     def __getitem__(self, name: str) -> Any:
-        """Return a field by name, or the value of an unknown scalar.
+        """Return a field or a coefficient field by name, or the value of an unknown scalar.
 
         Raises:
             EvaluationError: neither a field nor an unknown has the name; the message lists both.
         """
-        fields = [declaration_of(candidate).name for candidate in self.problem.fields]
-        unknowns = [declaration_of(candidate).name for candidate in self.problem.unknowns]
+        fields = [declaration_of(candidate).name for candidate in (*self.problem.fields, *self.problem.coefficients)]
+        scalars = [declaration_of(candidate).name for candidate in self.problem.scalars]
         if name in fields:
             return self._field(fields.index(name))
-        if name in unknowns:
-            value = complex(self.model.unknowns[unknowns.index(name)])
-            return value if declaration_of(self.problem.unknowns[unknowns.index(name)]).is_complex else value.real
-        raise EvaluationError(f"the solution has no `{name}`; it has the fields {fields} and the unknowns {unknowns}")
+        if name in scalars:
+            value = complex(self.model.unknowns[scalars.index(name)])
+            return value if declaration_of(self.problem.scalars[scalars.index(name)]).is_complex else value.real
+        n_fields = len(self.problem.fields)
+        unknowns = [*fields[n_fields:], *scalars]
+        raise EvaluationError(f"the solution has no `{name}`; it has the fields {fields[:n_fields]} and the unknowns {unknowns}")
+
+    @property
+    def standard_errors(self) -> dict[str, Any]:
+        """Standard errors of what was solved for besides the fields, from the Gauss-Newton matrix and the noise of the observations.
+
+        A number per unknown scalar; per coefficient field a function of its coordinates by name: `solution.standard_errors["a"](x=0.5, y=0.5)`. Empty
+        for methods that do not know them.
+        """
+        if not hasattr(self.model, "scalar_errors"):
+            return {}
+        zero, n_fields = (0,) * len(self.problem.coordinates), len(self.problem.fields)
+        names = [declaration_of(candidate).name for candidate in self.problem.scalars]
+        errors: dict[str, Any] = dict(zip(names, self.model.scalar_errors(), strict=True))
+        for index, candidate in enumerate(self.problem.coefficients):
+            errors[declaration_of(candidate).name] = StandardErrorField(self, n_fields + index, zero)
+        return errors
 
     def residual_samples(self, n_points: int = 2000, seed: int = 90_001) -> list[ResidualSample]:
         """Return every residual, scaled as in training, at fresh points of the computational domain."""

@@ -28,6 +28,7 @@ from pinnsiren.training.device import resolve_device, torch_version
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
+from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
@@ -53,6 +54,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     PlaneWaves(),
     WaveModes(),
     TimeWindows(),
+    JointLeastSquares(),
     LBFGS(),
     GaussNewton(),
 )

@@ -32,7 +32,6 @@ from pinnsiren.language import (
     manufactured,
     sampled,
     unknown,
-    unknown_field,
 )
 from pinnsiren.problems import load
 
@@ -399,12 +398,6 @@ def test_moduli_of_fields_are_not_analytic():
     u = field("u", x, y, complex=True)
     assert not structure_of([laplacian(u) + sp.Abs(u) ** 2 * u], u).is_analytic
     assert structure_of([laplacian(u) + sp.Abs(x) * u], u).is_analytic
-
-
-def test_a_coefficient_field_is_refused_by_name():
-    u = field("u", x, y)
-    with pytest.raises(CompileError, match=r"coefficient field `m\(x, y\)`"):
-        compile_problem(declare("inverse", u, [laplacian(u) + unknown_field("m", x, y, initial=1, bounds=(0.5, 2)) * u]))
 
 
 def test_derivatives_of_fifth_order_are_refused():

@@ -141,7 +141,9 @@ class _SolutionValues:
         """Return values (n,), shots first."""
         key = (name, id(points))
         if key not in self._known:
-            self._known[key] = np.asarray(self._solution[name].at(points))
+            chosen = self._solution[name]
+            columns = [self._solution.problem.coordinates.index(symbol) for symbol in chosen.symbols]
+            self._known[key] = np.asarray(chosen.at(points[:, columns]))
         return self._known[key]
 
     def number(self, name: str) -> complex:

@@ -60,15 +60,16 @@ def exact_reference(problem: Problem) -> Reference | None:
     fields: dict[str, PointFunction] = {}
     numbers: dict[str, complex] = {}
     closed_form = False
+    symbols = tuple(problem.coordinates)
     for candidate, solution in problem.exact.items():
         declaration = declaration_of(candidate)
         if not candidate.args:
             numbers[declaration.name] = complex(sp.sympify(solution))
         elif callable(solution) and not isinstance(solution, sp.Basic):
             closed_form = True
-            fields[declaration.name] = _by_columns(solution)
+            fields[declaration.name] = _by_columns(solution, [symbols.index(symbol) for symbol in candidate.args])
         else:
-            fields[declaration.name] = _expression(sp.sympify(solution), candidate, getattr(declaration, "shots", None))
+            fields[declaration.name] = _expression(sp.sympify(solution), symbols, getattr(declaration, "shots", None))
     return Reference(
         kind="exact",
         label="exact solution" + (" (closed form)" if closed_form else " (expression of the declaration)"),
@@ -158,16 +159,19 @@ def timed(make: Callable[[], Reference]) -> tuple[Reference | None, str]:
         return None, f"{error} (after {time.perf_counter() - start:.1f} s)"
 
 
-def _by_columns(function: Callable[..., Any]) -> PointFunction:
+def _by_columns(function: Callable[..., Any], columns: list[int] | None = None) -> PointFunction:
+    """Return a function of points; `columns` are those of a coefficient field that depends on some of the coordinates only."""
+
     def evaluate(points: Array) -> Array:
-        return np.asarray(function(*points.T))
+        chosen = points if columns is None else points[:, columns]
+        return np.asarray(function(*chosen.T))
 
     return evaluate
 
 
-def _expression(expression: Any, candidate: Any, shots: int | None) -> PointFunction:
+def _expression(expression: Any, symbols: tuple[sp.Symbol, ...], shots: int | None) -> PointFunction:
     members = [select_shot(expression, shot) for shot in range(shots or 1)]
-    compiled = evaluator(members, tuple(candidate.args))
+    compiled = evaluator(members, symbols)
 
     def evaluate(points: Array) -> Array:
         values = compiled(points)

@@ -63,7 +63,8 @@ def _term_values(solution: Solution, plain: Any, problem: Problem, points: Array
     marked = plain.xreplace(dict(replaced))
     for node in sorted((n for n in marked.atoms(sp.Function) if is_field(n) or is_unknown(n)), key=str):
         name = declaration_of(node).name
-        values = solution[name].at(points) if node.args else np.full(len(points), solution[name])
+        own = [problem.coordinates.index(symbol) for symbol in node.args]
+        values = solution[name].at(points[:, own]) if node.args else np.full(len(points), solution[name])
         stand_in(node, _first(values, shot))
     finished = plain.xreplace(dict(replaced)).xreplace(dict(replaced))
     terms = sp.Add.make_args(finished)
@@ -73,7 +74,7 @@ def _term_values(solution: Solution, plain: Any, problem: Problem, points: Array
 def _derivative(solution: Solution, node: Any, columns: dict[str, Array], shot: int) -> Array:
     counts = [part for symbol, count in node.variable_count for part in (symbol, int(count))]
     function: Callable[..., Array] = solution[declaration_of(node.expr).name].derivative(*counts)
-    return _first(function(**columns), shot)
+    return _first(function(**{str(symbol): columns[str(symbol)] for symbol in node.expr.args}), shot)
 
 
 def _first(values: Any, shot: int) -> Array:

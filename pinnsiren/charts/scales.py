@@ -113,6 +113,7 @@ def _magnitude(ir: ProblemIR, orders: tuple[int, ...], points: NDArray[np.float6
             continue
         for index in range(len(ir.is_complex)):
             coefficient = partial_derivative(residual.expression, Jet(index, orders).symbol)
+            coefficient = coefficient.xreplace(ir.initial_values())
             if coefficient.free_symbols - set(ir.coordinates):
                 coefficient = coefficient.xreplace({s: sp.Integer(1) for s in coefficient.free_symbols - set(ir.coordinates)})
             if coefficient != 0:

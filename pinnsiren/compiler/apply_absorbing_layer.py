@@ -19,9 +19,10 @@ from pinnsiren.language.domains import Box
 from pinnsiren.language.heads import Clamp, PositivePart
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import Divergence, Laplacian, SpatialDerivative
+from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource
-from pinnsiren.language.symbols import declaration_of, is_field, is_unknown
+from pinnsiren.language.symbols import at_initial_values, declaration_of, is_field, is_unknown
 
 NAME = "absorbing layer"
 ORDER = 10
@@ -109,7 +110,7 @@ def _wavenumber(problem: Problem, candidate: Any, face: str) -> float | None:
         second = coefficients.get(tuple(2 if index == axis else 0 for index in range(dimension)))
         if zeroth is None or second is None:
             continue
-        ratio = np.real(evaluate_on(zeroth / second, problem.coordinates, points))
+        ratio = np.real(evaluate_on(at_initial_values(zeroth / second), problem.coordinates, points))
         if np.min(ratio) > 0:
             return float(np.sqrt(np.min(ratio)))
     return None
@@ -200,5 +201,5 @@ def _continue_condition(condition: AbstractCondition, clamps: dict[sp.Symbol, An
         return replace(condition, a=continued(condition.a), b=continued(condition.b), value=continued(condition.value))
     if isinstance(condition, Constraint):
         return replace(condition, expression=continued(condition.expression))
-    assert isinstance(condition, (Observations, Periodic))
+    assert isinstance(condition, (Observations, Penalty, Periodic, Prior))
     return condition

@@ -27,7 +27,7 @@ from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.operators import Divergence, expand_operators
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource, SourceFamily, select_shot
-from pinnsiren.language.symbols import declaration_of
+from pinnsiren.language.symbols import applied_symbols, at_initial_values, declaration_of, is_unknown
 
 NAME = "source splitting"
 ORDER = 20
@@ -108,7 +108,9 @@ def _describe(problem: Problem, source: GaussianSource, factor: Any, square: Any
     radii = CORE_DEVIATIONS * deviation * np.linspace(0, 1, N_PROBES)[:, None]
     probes = np.array(centre) + directions * radii
     inside = problem.domain.contains(probes)
-    values = evaluate_on(square, symbols, probes[inside])
+    if not _known_around(square, symbols, probes):
+        return None
+    values = evaluate_on(at_initial_values(square), symbols, probes[inside])
     k_squared = complex(values[0])
     uniform = np.all(np.abs(values - k_squared) <= 1e-12 * (1 + abs(k_squared)))
     if not uniform or abs(k_squared.imag) > 0 or k_squared.real <= 0:
@@ -120,6 +122,17 @@ def _describe(problem: Problem, source: GaussianSource, factor: Any, square: Any
     if amplitude.imag == 0:
         return SplitSource(source, shot, centre, deviation, amplitude.real, wavenumber)
     return SplitSource(source, shot, centre, deviation, amplitude, wavenumber)
+
+
+def _known_around(square: Any, symbols: tuple[sp.Symbol, ...], probes: NDArray[np.float64]) -> bool:
+    """Whether what is solved for stays at its initial value around a source: coefficient fields do outside their support."""
+    for unknown in applied_symbols(sp.sympify(square)):
+        if not is_unknown(unknown):
+            continue
+        support = getattr(declaration_of(unknown), "support", None)
+        if support is None or np.any(support.contains(probes[:, [symbols.index(argument) for argument in unknown.args]])):
+            return False
+    return True
 
 
 def apply(rewritten: Rewritten) -> Rewritten:

@@ -1,7 +1,8 @@
 """Lowering: a rewritten problem becomes residuals in jets.
 
-Input: `Problem`. Output: `ProblemIR`: plain derivatives as jet symbols, conditions as residuals on regions, homogeneous Dirichlet conditions on
-faces of a box satisfied by an envelope, interface residuals where a jump of a coefficient stands inside a divergence.
+Input: `Problem`. Output: `ProblemIR`: plain derivatives of fields and coefficient fields as jet symbols, conditions as residuals on regions,
+homogeneous Dirichlet conditions on faces of a box satisfied by an envelope, interface residuals where a jump of a coefficient stands inside a
+divergence.
 """
 
 from typing import Any
@@ -11,13 +12,13 @@ import sympy as sp
 from pinnsiren.charts.level_sets import LevelSet, level_sets
 from pinnsiren.compiler.coefficients import derivatives_of, multi_index
 from pinnsiren.errors import CompileError
-from pinnsiren.ir import Jet, ProblemIR, Residual
+from pinnsiren.ir import Jet, PenaltyTerm, ProblemIR, Residual, unknown_symbol
 from pinnsiren.language.conditions import Dirichlet, InitialCondition, Observations
 from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.language.locations import Region
 from pinnsiren.language.operators import Divergence, expand_operators
 from pinnsiren.language.problem import Problem
-from pinnsiren.language.symbols import UnknownFieldDeclaration, declaration_of
+from pinnsiren.language.symbols import declaration_of
 
 MAXIMUM_ORDER = 4  # highest derivative that charts and streams are built for
 
@@ -30,14 +31,8 @@ def lower_problem(problem: Problem, factors: tuple[tuple[Any, Any], ...] = ()) -
         factors: (field, factor) that rewrites take out of the unknown part of a field; they join the envelope.
 
     Raises:
-        CompileError: derivatives above `MAXIMUM_ORDER`, or unknown coefficient fields, which no method of this version solves for.
+        CompileError: derivatives above `MAXIMUM_ORDER`.
     """
-    for candidate in problem.unknowns:
-        if isinstance(declaration_of(candidate), UnknownFieldDeclaration):
-            raise CompileError(
-                f"problem `{problem.name}` solves for the coefficient field `{candidate}`; no method of this version does. "
-                "Declare it as a known coefficient, or as a scalar with `unknown`"
-            )
     residuals = [
         Residual(f"equation {index}", "equation", lower_expression(equation, problem), Region("domain", domain=problem.domain))
         for index, equation in enumerate(problem.equations)
@@ -52,7 +47,13 @@ def lower_problem(problem: Problem, factors: tuple[tuple[Any, Any], ...] = ()) -
                 expression = lower_expression(item.expression, problem)
                 residuals.append(Residual(item.label, kind, expression, item.region, item.values, item.noise, item.weights))
     residuals += _interface_residuals(problem)
-    jets = sorted({jet for residual in residuals for jet in jets_in(residual.expression)}, key=lambda jet: (jet.field, jet.order, jet.orders[::-1]))
+    penalties = tuple(
+        PenaltyTerm(term.label, tuple(lower_expression(expression, problem) for expression in term.expressions), term.region, term.weight, term.norm)
+        for condition in problem.conditions
+        for term in condition.penalties(problem.domain)
+    )
+    everything = [residual.expression for residual in residuals] + [expression for term in penalties for expression in term.expressions]
+    jets = sorted({jet for expression in everything for jet in jets_in(expression)}, key=lambda jet: (jet.field, jet.order, jet.orders[::-1]))
     return ProblemIR(
         problem=problem,
         domain=problem.domain,
@@ -60,29 +61,26 @@ def lower_problem(problem: Problem, factors: tuple[tuple[Any, Any], ...] = ()) -
         n_shots=problem.n_shots or 1,
         residuals=tuple(residuals),
         jets=tuple(jets),
-        unknowns=problem.unknowns,
+        unknowns=problem.scalars,
         envelope=envelope,
         by_construction=satisfied,
+        coefficients=problem.coefficients,
+        penalties=penalties,
     )
 
 
 def lower_expression(expression: Any, problem: Problem) -> Any:
-    """Replace fields and their derivatives by jet symbols, and unknown scalars by plain symbols."""
+    """Replace fields, coefficient fields and their derivatives by jet symbols, and unknown scalars by plain symbols."""
     expanded = expand_operators(sp.sympify(expression))
-    names: dict[Any, Any] = {unknown: unknown_symbol(unknown) for unknown in problem.unknowns}
-    for index, candidate in enumerate(problem.fields):
+    names: dict[Any, Any] = {unknown: unknown_symbol(unknown) for unknown in problem.scalars}
+    for index, candidate in enumerate((*problem.fields, *problem.coefficients)):
         for node in derivatives_of(expanded, candidate):
-            jet = Jet(index, multi_index(node, candidate.args))
+            jet = Jet(index, multi_index(node, problem.coordinates))
             if jet.order > MAXIMUM_ORDER:
                 known = f"supported are derivatives up to order {MAXIMUM_ORDER}"
                 raise CompileError(f"`{node}` in problem `{problem.name}` is of order {jet.order}; {known}")
             names[node] = jet.symbol
     return expanded.xreplace(names)
-
-
-def unknown_symbol(unknown: Any) -> sp.Symbol:
-    """Return the plain symbol that stands for an unknown scalar."""
-    return sp.Symbol(f"unknown_{declaration_of(unknown).name}")
 
 
 def jets_in(expression: Any) -> set[Jet]:

@@ -11,11 +11,10 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.lowering import unknown_symbol
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
 from pinnsiren.errors import CompileError
-from pinnsiren.ir import Jet, ProblemIR, Residual
+from pinnsiren.ir import Jet, ProblemIR, Residual, unknown_symbol
 from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.sources import select_shot
@@ -33,7 +32,8 @@ def oracle_residuals(
 
     Args:
         compiled: the problem; after a rewrite the fields are its unknown parts.
-        solutions: for every field an expression in the coordinates, with a `SourceFamily` where shots differ; for every unknown scalar a number.
+        solutions: for every field an expression in the coordinates, with a `SourceFamily` where shots differ; for every coefficient field an
+            expression, for every unknown scalar a number.
         n_points: points per residual; interfaces get fewer, where the projection leaves the domain.
         seed: of the points.
         where: points (n, n_coordinates) -> mask of those that count in the interior, for solutions that hold in a part of the domain.
@@ -42,13 +42,14 @@ def oracle_residuals(
         (label, max |residual| / mean sum of the moduli of its terms) per residual; zero where every term vanishes.
 
     Raises:
-        CompileError: a field or an unknown scalar without a value, a residual without points.
+        CompileError: a field, a coefficient field or an unknown scalar without a value, a residual without points.
     """
     ir = compiled.ir if isinstance(compiled, CompiledProblem) else compiled
-    missing = [str(symbol) for symbol in (*ir.problem.fields, *ir.unknowns) if symbol not in solutions]
+    missing = [str(symbol) for symbol in (*ir.problem.fields, *ir.coefficients, *ir.unknowns) if symbol not in solutions]
     if missing:
-        raise CompileError(f"the oracle was given no expression for {', '.join(missing)}; give one per field and a number per unknown scalar")
-    fields = [sp.sympify(solutions[candidate]) for candidate in ir.problem.fields]
+        wanted = "give one per field and coefficient field, and a number per unknown scalar"
+        raise CompileError(f"the oracle was given no expression for {', '.join(missing)}; {wanted}")
+    fields = [sp.sympify(solutions[candidate]) for candidate in (*ir.problem.fields, *ir.coefficients)]
     unknowns = {unknown_symbol(unknown): complex(solutions[unknown]) for unknown in ir.unknowns}
     programs = compiled.programs if isinstance(compiled, CompiledProblem) else [compile_residual(residual, ir) for residual in ir.residuals]
     return [(program.residual.label, _relative_residual(program, ir, fields, unknowns, n_points, seed, where)) for program in programs]

@@ -13,8 +13,8 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.lowering import jets_in, unknown_symbol
-from pinnsiren.ir import Jet, ProblemIR, Residual, partial_derivative
+from pinnsiren.compiler.lowering import jets_in
+from pinnsiren.ir import Jet, ProblemIR, Residual, partial_derivative, unknown_symbol
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.language.operators import NormalComponent
 from pinnsiren.language.sources import SourceFamily, select_shot

@@ -101,31 +101,32 @@ def plan_streams(ir: ProblemIR, programs: Sequence[ResidualProgram]) -> StreamPl
 
 
 def _plan_residual(ir: ProblemIR, program: ResidualProgram) -> ResidualStreams:
-    layout = close_streams(wanted_operators(program), len(ir.coordinates))
+    # Coefficient fields are no outputs of the network: their jets come after those of the fields.
+    layout = close_streams(wanted_operators(program, ir.n_fields), len(ir.coordinates))
     outputs = [(1 + is_complex) * ir.n_shots for is_complex in ir.is_complex]
-    sweeps = {index: nested_sweeps(orders) for index, orders in _derivatives(program.jets).items()}
+    sweeps = {index: nested_sweeps(orders) for index, orders in _derivatives(program.jets, ir.n_fields).items()}
     nested = 3 * (1 + sum(outputs[index] * count for index, count in sweeps.items()))
     # The generic sweeps differentiate every output of the network.
     executed = 3 * (1 + sum(outputs) * max(sweeps.values(), default=0))
     return ResidualStreams(layout, nested, bool(sweeps) and NESTED_OVERHEAD * executed < 3 * layout.size)
 
 
-def _derivatives(jets: Sequence[Jet]) -> dict[int, list[MultiIndex]]:
+def _derivatives(jets: Sequence[Jet], n_fields: int | None) -> dict[int, list[MultiIndex]]:
     found: dict[int, list[MultiIndex]] = {}
     for jet in jets:
-        if jet.order:
+        if jet.order and (n_fields is None or jet.field < n_fields):
             found.setdefault(jet.field, []).append(jet.orders)
     return found
 
 
-def wanted_operators(program: ResidualProgram) -> tuple[Operator, ...]:
+def wanted_operators(program: ResidualProgram, n_fields: int | None = None) -> tuple[Operator, ...]:
     """The operators through which a residual reads derivatives, with constant real coefficients.
 
     The gradient of the residual with respect to the derivatives of a field is a sum of functions times constant vectors; the vectors are the
     operators. A residual that is not complex differentiable reads every derivative by itself.
     """
     operators: dict[Operator, None] = {}
-    for index in _derivatives(program.jets):
+    for index in _derivatives(program.jets, n_fields):
         jets = [jet for jet in program.jets if jet.field == index and jet.order]
         rows = _constant_vectors(program, jets) if program.is_analytic else None
         if rows is None:

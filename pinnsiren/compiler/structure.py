@@ -9,8 +9,8 @@ from typing import Any
 
 import sympy as sp
 
-from pinnsiren.compiler.lowering import jets_in, unknown_symbol
-from pinnsiren.ir import ProblemIR, partial_derivative
+from pinnsiren.compiler.lowering import jets_in
+from pinnsiren.ir import ProblemIR, partial_derivative, unknown_symbol
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Structure:
 
     Attributes:
         in_fields: `"linear"`, `"affine"` or `"nonlinear"`.
-        in_unknowns: the same for unknown scalars, or None without unknowns.
+        in_unknowns: the same for unknown scalars and coefficient fields, or None without unknowns.
         overall: `"linear"`, `"affine"`, `"bilinear"` or `"nonlinear"`.
         is_analytic: no conjugate, real part or modulus of a field occurs.
         nonlinear_terms: texts of residuals that are not affine in the fields.
@@ -38,11 +38,12 @@ class Structure:
 
 def find_structure(ir: ProblemIR) -> Structure:
     """Classify the residuals of a lowered problem."""
-    unknowns = {unknown_symbol(unknown) for unknown in ir.unknowns}
+    coefficient_jets = {jet.symbol for jet in ir.jets if jet.field >= ir.n_fields}
+    unknowns = {unknown_symbol(unknown) for unknown in ir.unknowns} | coefficient_jets
     field_degrees, unknown_degrees, nonlinear = [], [], []
     is_analytic = True
     for residual in ir.residuals:
-        jets = {jet.symbol for jet in jets_in(residual.expression)}
+        jets = {jet.symbol for jet in jets_in(residual.expression) if jet.field < ir.n_fields}
         degree = affine_degree(residual.expression, jets)
         if residual.values is not None and degree == 0:
             degree = 1

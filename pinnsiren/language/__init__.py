@@ -26,6 +26,7 @@ from pinnsiren.language.operators import (
     laplacian,
     normal,
 )
+from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.sampled import SampledDeclaration, sampled
 from pinnsiren.language.sources import GaussianSource, RickerWavelet, SourceFamily, expand_sources, select_shot
@@ -45,9 +46,9 @@ from pinnsiren.language.symbols import (
 __all__ = [
     "PML", "AbstractCondition", "AbstractDomain", "AbstractShape", "Ball", "Boundary", "Box", "ConditionResidual", "Constraint", "Dirichlet",
     "Disk", "Divergence", "FieldDeclaration", "GaussianSource", "InitialCondition", "Interval", "Laplacian", "Neumann", "NormalComponent",
-    "Observations", "Periodic", "PointCloud",
-    "Polygon", "Problem", "Region", "RickerWavelet", "Robin", "SampledDeclaration", "SourceFamily", "SpaceTime",
-    "SpatialDerivative", "UnknownDeclaration", "UnknownFieldDeclaration", "coordinates", "declaration_of", "div", "expand_operators",
+    "Observations", "Penalty", "Periodic", "PointCloud", "Polygon", "Prior", "Problem", "Region", "RickerWavelet", "Robin", "SampledDeclaration",
+    "SourceFamily", "SpaceTime", "SpatialDerivative", "UnknownDeclaration", "UnknownFieldDeclaration", "coordinates", "declaration_of", "div",
+    "expand_operators",
     "expand_sources", "field", "grad", "is_field", "is_unknown", "laplacian", "manufactured", "normal", "sampled", "select_shot", "unknown",
     "unknown_field",
 ]  # fmt: skip

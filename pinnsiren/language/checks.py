@@ -23,6 +23,7 @@ from pinnsiren.language.overlap_checks import check_contradictions, check_layers
 from pinnsiren.language.sources import GaussianSource, SourceFamily
 from pinnsiren.language.speed_checks import check_speeds
 from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field, is_unknown
+from pinnsiren.language.unknown_checks import check_unknown_fields, warn_of_few_observations
 from pinnsiren.language.value_checks import check_values
 
 
@@ -46,6 +47,7 @@ def check_problem(problem: Declaration) -> None:
     check_periodic(problem)
     check_exact(problem)
     check_values(problem)
+    check_unknown_fields(problem)
     check_contradictions(problem)
     check_meeting_values(problem)
     check_speeds(problem)
@@ -53,6 +55,7 @@ def check_problem(problem: Declaration) -> None:
     check_neumann_compatibility(problem)
     warn_of_cauchy_data(problem)
     warn_of_jumping_corners(problem)
+    warn_of_few_observations(problem)
 
 
 def labelled_expressions(problem: Declaration) -> list[tuple[str, Any]]:
@@ -108,11 +111,11 @@ def check_names(problem: Declaration) -> None:
                     f"problem `{problem.name}` holds `{other}` and `{applied}`, two symbols of one name with different settings or arguments; "
                     "declare the symbol once and use that object, or rename one"
                 )
-            strangers = sp.sympify(declaration_of(applied).initial).free_symbols - set(problem.domain.coordinates)
+            strangers = [argument for argument in applied.args if argument not in problem.domain.coordinates]
             if strangers:
                 raise ProblemError(
-                    f"unknown field `{applied}` of problem `{problem.name}` starts at `{declaration_of(applied).initial}`, which holds "
-                    f"{', '.join(sorted(map(str, strangers)))}; expected the coordinates {problem.domain.coordinates} only"
+                    f"unknown field `{applied}` of problem `{problem.name}` depends on {', '.join(sorted(map(str, strangers)))}; expected some "
+                    f"of the coordinates {problem.domain.coordinates} of the domain"
                 )
 
 
@@ -264,7 +267,7 @@ def check_exact(problem: Declaration) -> None:
             raise ProblemError(f"exact= of problem `{problem.name}` names `{candidate}`; expected one of {known}")
         place = f"the exact solution of `{candidate}`"
         if callable(solution) and not isinstance(solution, sp.Basic):
-            _check_signature(problem, place, solution)
+            _check_signature(problem, place, solution, tuple(candidate.args))
             continue
         expression = scalar_entry(f"{place} in problem `{problem.name}`", solution)
         check_symbols(problem, place, expression)
@@ -273,8 +276,7 @@ def check_exact(problem: Declaration) -> None:
             raise ProblemError(f"{place} of problem `{problem.name}` is `{expression}`, which holds a field; expected coordinates only")
 
 
-def _check_signature(problem: Declaration, place: str, solution: Any) -> None:
-    symbols = problem.domain.coordinates
+def _check_signature(problem: Declaration, place: str, solution: Any, symbols: tuple[Any, ...]) -> None:
     try:
         inspect.signature(solution).bind(*symbols)
     except TypeError as error:

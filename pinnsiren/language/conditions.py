@@ -35,6 +35,17 @@ class ConditionResidual:
     weights: NDArray[np.float64] | None = dataclass_field(default=None, compare=False)
 
 
+@dataclass(frozen=True)
+class PenaltyRecord:
+    """A group of expressions that should be small on a region: weight * mean (Euclidean length of the group)^norm."""
+
+    label: str
+    expressions: tuple[Any, ...]
+    region: Region
+    weight: float | None
+    norm: float
+
+
 class AbstractCondition(ABC):
     """One condition of a problem."""
 
@@ -45,6 +56,11 @@ class AbstractCondition(ABC):
         Raises:
             UnknownNameError: a boundary part that the domain does not have.
         """
+
+    def penalties(self, domain: AbstractDomain) -> tuple[PenaltyRecord, ...]:
+        """Return what should be small without having to vanish; most conditions have nothing of the kind."""
+        del domain
+        return ()
 
     @abstractmethod
     def expressions(self) -> tuple[Any, ...]:

@@ -130,6 +130,7 @@ def _write_declaration(applied: Any, shelf: ArrayShelf) -> Tree:
         record["initial"] = number_to_tree(declaration.initial)
     elif isinstance(declaration, UnknownFieldDeclaration):
         kind, record = "unknown_field", {"bounds": [number_to_tree(b) for b in declaration.bounds]}
+        record["coordinates"] = [symbol_to_tree(symbol) for symbol in declaration.coordinates]
         record["initial"] = expression_to_tree(declaration.initial, shelf)
         record["support"] = None if declaration.support is None else domain_to_tree(declaration.support)
     elif isinstance(declaration, SampledDeclaration):
@@ -290,8 +291,11 @@ def _read_unknown(record: Tree, symbols: list[Any], shelf: ArrayShelf) -> Any:
 
 def _read_unknown_field(record: Tree, symbols: list[Any], shelf: ArrayShelf) -> Any:
     support = entry(record, "support")
+    declared = [symbol_from_tree(symbol) for symbol in items(record, "coordinates")]
+    if len(declared) != len(symbols):
+        refuse(record, "a coefficient field with one argument per coordinate")
     return unknown_field(
-        text(record, "name"), *symbols, initial=expression_from_tree(entry(record, "initial"), shelf), bounds=_bounds(record),
+        text(record, "name"), *declared, initial=expression_from_tree(entry(record, "initial"), shelf), bounds=_bounds(record),
         support=None if support is None else domain_from_tree(support),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.conditions import (
@@ -27,9 +28,10 @@ from pinnsiren.language.entries import scalar_entry
 from pinnsiren.language.locations import parts_of, sample_pair
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
+from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource, RickerWavelet, SourceFamily, select_shot
-from pinnsiren.language.symbols import is_field
+from pinnsiren.language.symbols import is_field, is_unknown
 
 N_PERIOD_PROBES = 33
 PERIOD_AGREEMENT = 1e-9  # relative: rounding of trigonometric functions of large arguments stays far below
@@ -43,7 +45,7 @@ def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
 
     Args:
         problem: the declaration.
-        solutions: for every field an expression in the coordinates.
+        solutions: for every field and coefficient field an expression in the coordinates, for every unknown scalar a number.
 
     Raises:
         ProblemError: a field without an expression, an expression for something that is no field of the problem, or one that is not periodic where
@@ -56,13 +58,16 @@ def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
     >>> manufactured(declared, {u: x**2}).equations
     (Laplacian(u(x), x) - 2,)
     """
-    missing = [str(candidate) for candidate in problem.fields if candidate not in solutions]
+    wanted = (*problem.fields, *problem.unknowns)
+    missing = [str(candidate) for candidate in wanted if candidate not in solutions]
     if missing:
-        raise ProblemError(f"manufactured(`{problem.name}`) was given no expression for {', '.join(missing)}; give one per field")
-    strangers = [str(candidate) for candidate in solutions if candidate not in problem.fields]
+        each = "give one per field" + (" and unknown" if problem.unknowns else "")
+        raise ProblemError(f"manufactured(`{problem.name}`) was given no expression for {', '.join(missing)}; {each}")
+    strangers = [str(candidate) for candidate in solutions if candidate not in wanted]
     if strangers:
-        raise ProblemError(f"manufactured(`{problem.name}`) was given expressions for {', '.join(strangers)}; its fields are {list(problem.fields)}")
-    exact = {candidate: scalar_entry(f"manufactured solution of `{candidate}`", solutions[candidate]) for candidate in problem.fields}
+        known = f"its fields are {list(problem.fields)}" + (f", its unknowns {list(problem.unknowns)}" if problem.unknowns else "")
+        raise ProblemError(f"manufactured(`{problem.name}`) was given expressions for {', '.join(strangers)}; {known}")
+    exact = {candidate: scalar_entry(f"manufactured solution of `{candidate}`", solutions[candidate]) for candidate in wanted}
     equations = []
     for equation in problem.equations:
         operator = _without_sources(equation)
@@ -78,10 +83,10 @@ def manufactured(problem: Problem, solutions: Mapping[Any, Any]) -> Problem:
 
 
 def _without_sources(equation: Any) -> Any:
-    """Drop the terms that hold no field."""
+    """Drop the terms that hold neither a field nor an unknown."""
     terms = sp.Add.make_args(equation.expand(deep=False))
     heads = (GaussianSource, RickerWavelet, SourceFamily)
-    kept = [term for term in terms if any(is_field(node) for node in term.atoms(sp.Function)) and not isinstance(term, heads)]
+    kept = [term for term in terms if any(is_field(node) or is_unknown(node) for node in term.atoms(sp.Function)) and not isinstance(term, heads)]
     return sp.Add(*kept)
 
 
@@ -109,6 +114,16 @@ def _check_periodic(condition: Periodic, solution: Any, problem: Problem) -> Non
                 )
 
 
+def _observed_values(condition: Observations, value: Any, problem: Problem) -> NDArray[Any]:
+    """Return the values of an expression at the observation points, of every shot where the declared values have a shot axis."""
+    points = np.asarray(condition.points)
+    if np.asarray(condition.values).ndim == 1:
+        return evaluate_on(value, problem.coordinates, points)
+    shots = range(len(np.asarray(condition.values)))
+    members = [evaluate_on(select_shot(value, shot), problem.coordinates, points if points.ndim == 2 else points[shot]) for shot in shots]
+    return np.stack(members)
+
+
 def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Problem) -> list[AbstractCondition]:
     """Return the conditions that the expressions satisfy in place of one of the declaration."""
     if isinstance(condition, Periodic):
@@ -132,12 +147,10 @@ def _shift(condition: AbstractCondition, exact: Mapping[Any, Any], problem: Prob
         start = problem.domain.time_bounds[0]  # type: ignore[attr-defined]
         value = _insert(condition.expression, exact).subs(problem.domain.time, start)  # type: ignore[attr-defined]
         return [InitialCondition(condition.expression, value)]
+    if isinstance(condition, (Penalty, Prior)):
+        return [condition]
     if isinstance(condition, Observations):
-        points = np.asarray(condition.points)
-        value = _insert(condition.expression, exact)
-        values = evaluate_on(value, problem.coordinates, points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
-        if np.asarray(condition.values).ndim == 2 and values.ndim == 1:
-            values = np.broadcast_to(values, np.asarray(condition.values).shape)
-        return [Observations(condition.expression, points, values, condition.noise, condition.weights)]
+        values = _observed_values(condition, _insert(condition.expression, exact), problem)
+        return [Observations(condition.expression, condition.points, values, condition.noise, condition.weights)]
     assert isinstance(condition, Constraint)
     return [Constraint(condition.expression - _insert(condition.expression, exact), on=condition.on)]

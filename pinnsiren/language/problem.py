@@ -108,6 +108,16 @@ class Problem:
         return tuple(sorted(found, key=str))
 
     @property
+    def scalars(self) -> tuple[Any, ...]:
+        """Unknown scalars, in the order of their names."""
+        return tuple(unknown for unknown in self.unknowns if not unknown.args)
+
+    @property
+    def coefficients(self) -> tuple[Any, ...]:
+        """Coefficient fields that are solved for, in the order of their names."""
+        return tuple(unknown for unknown in self.unknowns if unknown.args)
+
+    @property
     def n_shots(self) -> int | None:
         """Number of shots, or None when the problem has no shot axis."""
         counts = {declaration_of(f).shots for f in self.fields} - {None}

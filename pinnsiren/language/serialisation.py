@@ -18,7 +18,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import PinnsirenError, ProblemWarning, StorageError
-from pinnsiren.language import conditions
+from pinnsiren.language import conditions, penalties
 from pinnsiren.language.conditions import AbstractCondition
 from pinnsiren.language.declaration import Exact
 from pinnsiren.language.domains import AbstractDomain, Boundary, PointCloud
@@ -43,7 +43,8 @@ from pinnsiren.language.tree_parts import (
 # The whitelist of conditions: the frozen records of the language, each stored attribute by attribute.
 CONDITIONS: dict[str, type[AbstractCondition]] = {
     name: value
-    for name, value in vars(conditions).items()
+    for module in (conditions, penalties)
+    for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, AbstractCondition) and is_dataclass(value)
 }
 

@@ -39,9 +39,10 @@ class UnknownDeclaration:
 
 @dataclass(frozen=True)
 class UnknownFieldDeclaration:
-    """A coefficient field that is solved for; outside `support` it keeps its initial value."""
+    """A coefficient field that is solved for; outside `support` it keeps its initial value. The coordinates are those of initial and support."""
 
     name: str
+    coordinates: tuple[sp.Symbol, ...]
     initial: sp.Expr
     bounds: tuple[float, float]
     support: AbstractDomain | None
@@ -146,27 +147,49 @@ def unknown(name: str, initial: complex, bounds: tuple[float, float] = (-sp.oo, 
 def unknown_field(
     name: str, *coordinate_symbols: sp.Symbol, initial: Any, bounds: tuple[float, float], support: AbstractDomain | None = None
 ) -> Any:
-    """Declare a coefficient field that is solved for, such as the squared slowness of full-waveform inversion.
+    """Declare a coefficient field that is solved for, such as a conductivity, or the squared slowness of full-waveform inversion.
+
+    It stands in equations and conditions as any expression does, `div(a * grad(u))` and `laplacian(u) + k**2 * m * u`, and may depend on some of the
+    coordinates only: a speed c(x) in an equation for u(x, t). Observations of the fields, or of itself, determine it.
 
     Args:
         name: letters, digits and underscores.
         coordinate_symbols: the coordinates it depends on.
-        initial: number or SymPy expression in the coordinates.
-        bounds: (low, high), kept at every point.
-        support: domain outside which the field keeps its initial value.
+        initial: number or SymPy expression in these coordinates: where the search starts, and what is kept where the data say nothing.
+        bounds: (low, high), kept at every point; infinities leave a side open.
+        support: domain in these coordinates outside which the field keeps its initial value.
+
+    Returns:
+        An applied SymPy function.
 
     Raises:
-        ProblemError: bad name, coordinates or bounds.
+        ProblemError: bad name, coordinates or bounds; an initial value outside the bounds or in other coordinates; a support in other coordinates.
+
+    >>> x, y = coordinates("x y")
+    >>> a = unknown_field("a", x, y, initial=1, bounds=(0.1, 10))
+    >>> (a * field("u", x, y)).diff(x)
+    a(x, y)*Derivative(u(x, y), x) + u(x, y)*Derivative(a(x, y), x)
     """
     _check_name(name, "an unknown field")
     _check_coordinates(name, coordinate_symbols)
     start = scalar_entry(f"unknown field `{name}`", initial)
     low, high = _check_bounds(name, bounds)
+    strangers = start.free_symbols - set(coordinate_symbols)
+    if strangers:
+        raise ProblemError(
+            f"unknown field `{name}` starts at `{start}`, which holds {', '.join(sorted(map(str, strangers)))}; expected the coordinates "
+            f"{tuple(coordinate_symbols)} only: name the others as its coordinates too, or start from something else"
+        )
     if start.is_number and not low <= number_entry(f"unknown field `{name}`", start) <= high:
         raise ProblemError(f"unknown field `{name}` starts at {start}, outside its bounds ({low}, {high}); move the start or the bounds")
     if support is not None and not isinstance(support, AbstractDomain):
         raise ProblemError(f"unknown field `{name}` was given support={support!r}; expected a domain such as Box({{x: (0, 1)}}), or None")
-    declaration = UnknownFieldDeclaration(name, start, (low, high), support)
+    if support is not None and support.coordinates != tuple(coordinate_symbols):
+        raise ProblemError(
+            f"unknown field `{name}` depends on {tuple(coordinate_symbols)} and was given a support in {support.coordinates}; expected the same "
+            "coordinates in the same order"
+        )
+    declaration = UnknownFieldDeclaration(name, tuple(coordinate_symbols), start, (low, high), support)
     return sp.Function(name, declaration=declaration)(*coordinate_symbols)
 
 
@@ -183,6 +206,18 @@ def is_field(expression: Any) -> bool:
 def is_unknown(expression: Any) -> bool:
     """Whether the expression is a scalar or a coefficient field that is solved for."""
     return isinstance(declaration_of(expression), (UnknownDeclaration, UnknownFieldDeclaration))
+
+
+def is_unknown_field(expression: Any) -> bool:
+    """Whether the expression is a coefficient field made by `unknown_field`."""
+    return isinstance(declaration_of(expression), UnknownFieldDeclaration)
+
+
+def at_initial_values(expression: Any) -> Any:
+    """Return an expression with unknown scalars and coefficient fields at their declared initial values, for sizes that a method starts from."""
+    found = {node: sp.sympify(declaration_of(node).initial) for node in expression.atoms(AppliedUndef) if is_unknown(node)}
+    replaced = expression.xreplace(found)
+    return replaced.replace(lambda node: isinstance(node, sp.Derivative) and not node.atoms(AppliedUndef), lambda node: node.doit(deep=False))
 
 
 def applied_symbols(expression: sp.Basic) -> list[Any]:

@@ -9,6 +9,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
 from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
+from pinnsiren.training.joint_model import joint_model_from_state
 from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
@@ -40,6 +41,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return mode_model_from_state(state)
     if kind == "windows":
         return windowed_model_from_state(compiled, state)
+    if kind == "joint":
+        return joint_model_from_state(compiled, state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")

@@ -10,6 +10,7 @@ from pinnsiren.training.cosine_least_squares import CosineLeastSquares
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
+from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.stages import Stages
@@ -19,8 +20,8 @@ from pinnsiren.training.wave_lattice import WaveLattice
 from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
-    LeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals, CloudDistance,
-    GaussNewton, LBFGS, Adam, Stages,
+    LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
+    CloudDistance, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}

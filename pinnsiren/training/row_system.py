@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.lowering import unknown_symbol
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.errors import NonFiniteError
+from pinnsiren.ir import unknown_symbol
+from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.sampling import PointSet, sample_residual
 from pinnsiren.training.scaling import linear_weights, residual_scale
@@ -43,7 +44,7 @@ class RowSystem:
         residuals = self.compiled.ir.residuals
         return [sample_residual(self.compiled, residual, n_points, seed + 31 * index) for index, residual in enumerate(residuals)]
 
-    def _convert(self, array: NDArray[Any]) -> torch.Tensor:
+    def convert(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
 
     def split(self, coefficients: torch.Tensor) -> tuple[NDArray[Any], ...]:
@@ -65,34 +66,40 @@ class RowSystem:
         for program, point_set in zip(self.compiled.programs, samples, strict=True):
             if len(point_set.points) == 0:
                 continue
-            weight = self._row_weight(program, point_set)
-            block, right = self._block(program, point_set, base, shot)
+            weight = self.row_weight(program, point_set)
+            block, right = self.block(program, point_set, base, shot)
             if not bool(torch.isfinite(block).all() and torch.isfinite(right).all() and torch.isfinite(weight).all()):
                 raise NonFiniteError(f"the residual of `{program.residual.label}`")
             blocks.append(block * weight)
             rights.append(right * weight)
         return torch.cat(blocks).to(self.dtype), torch.cat(rights).to(self.dtype)
 
-    def _row_weight(self, program: ResidualProgram, point_set: PointSet) -> torch.Tensor:
+    def row_weight(self, program: ResidualProgram, point_set: PointSet) -> torch.Tensor:
+        """Return the weights of the rows of a residual, (n_points, 1), which make them comparable to the field."""
         scale = residual_scale(self.compiled, program, point_set, self.unknowns(program, None))
         weights = np.ones(len(point_set.points)) if point_set.weights is None else np.sqrt(point_set.weights)
-        return self._convert(weights[:, None] / (scale * np.sqrt(len(point_set.points))))
+        return self.convert(weights[:, None] / (scale * np.sqrt(len(point_set.points))))
 
-    def unknowns(self, program: ResidualProgram, base: FittedModel | None) -> list[float]:
+    def unknowns(self, program: ResidualProgram, base: FittedModel | None) -> list[Any]:
         """Return the values of the unknown scalars that a residual reads: those of a model, or the declared initial ones."""
-        values = [complex(type(u).declaration.initial) for u in self.compiled.ir.unknowns] if base is None else list(base.unknowns)
-        names = [f"unknown_{type(u).declaration.name}" for u in self.compiled.ir.unknowns]
-        return [values[names.index(str(symbol))].real for symbol in program.unknowns]
+        declared = [declaration_of(unknown) for unknown in self.compiled.ir.unknowns]
+        values = [complex(declaration.initial) for declaration in declared] if base is None else list(base.unknowns)
+        known = {
+            unknown_symbol(unknown): value if declaration.is_complex else value.real
+            for unknown, declaration, value in zip(self.compiled.ir.unknowns, declared, values, strict=True)
+        }
+        return [known[symbol] for symbol in program.unknowns]
 
-    def _block(
+    def block(
         self, program: ResidualProgram, point_set: PointSet, base: FittedModel | None, shot: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the linearised operator on all features and minus the residual, both sides and measured values taken into account."""
         block, right = self._side(program, point_set.points, point_set.normals, base, shot)
         if point_set.other_side is not None:
             other, other_right = self._side(program, point_set.other_side, point_set.normals, base, shot)
             block, right = block - other, right - other_right
         if point_set.values is not None:
-            right = right + self._convert(point_set.values)
+            right = right + self.convert(point_set.values)
         return block, right
 
     def _side(
@@ -109,11 +116,11 @@ class RowSystem:
                 if jet.field == index
             }
             if weights:
-                blocks.append(basis.matrix(points, weights, torch, self._convert).to(self.dtype))
+                blocks.append(basis.matrix(points, weights, torch, self.convert).to(self.dtype))
             else:
                 blocks.append(torch.zeros(len(points), basis.n_features, dtype=self.dtype, device=self.device))
         right = np.broadcast_to(-residual, (len(points), self.compiled.ir.n_shots))
-        return torch.hstack(blocks), self._convert(right)
+        return torch.hstack(blocks), self.convert(right)
 
     def unknown_columns(self, samples: list[PointSet], base: FittedModel) -> torch.Tensor:
         """Return the derivatives of all weighted rows with respect to the unknown scalars, (n_unknowns, n_rows, n_shots)."""
@@ -125,7 +132,7 @@ class RowSystem:
                 parts = [self._values(program, point_set, base, partials[name]) if name in partials else None for name in names]
                 zero = np.zeros((len(point_set.points), self.compiled.ir.n_shots))
                 stacked = np.stack([zero if part is None else part for part in parts])
-                blocks.append(self._convert(stacked).to(self.dtype) * self._row_weight(program, point_set))
+                blocks.append(self.convert(stacked).to(self.dtype) * self.row_weight(program, point_set))
         return torch.cat(blocks, dim=1)
 
     def residual_norm(self, samples: list[PointSet], base: FittedModel) -> float:
@@ -133,7 +140,7 @@ class RowSystem:
         total = 0.0
         for program, point_set in zip(self.compiled.programs, samples, strict=True):
             if len(point_set.points):
-                total += float((self._convert(self.residual(program, point_set, base)) * self._row_weight(program, point_set)).abs().pow(2).sum())
+                total += float((self.convert(self.residual(program, point_set, base)) * self.row_weight(program, point_set)).abs().pow(2).sum())
         return float(np.sqrt(total / self.compiled.ir.n_shots))
 
     def residual(self, program: ResidualProgram, point_set: PointSet, base: FittedModel) -> NDArray[Any]:

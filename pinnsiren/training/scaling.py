@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
+from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.training.sampling import PointSet
 
 CONDITION_WEIGHT = 10.0  # conditions and observations against equations: an error on the boundary is not damped inside
 
 
 def linear_weights(
-    program: ResidualProgram, coefficients: list[NDArray[Any]], jets: list[NDArray[Any]], unknowns: list[float], n_points: int
+    program: ResidualProgram, coefficients: list[NDArray[Any]], jets: list[NDArray[Any]], unknowns: list[Any], n_points: int
 ) -> tuple[list[NDArray[Any]], NDArray[Any]]:
     """Evaluate the linearisation at given jets.
 
@@ -31,15 +32,33 @@ def linear_weights(
     )
 
 
-def residual_scale(compiled: CompiledProblem, program: ResidualProgram, point_set: PointSet, unknowns: list[float]) -> float:
+def unit_jets(compiled: CompiledProblem, program: ResidualProgram, points: NDArray[np.float64]) -> list[NDArray[Any]]:
+    """Return ones for the jets of fields, and the declared initial values for those of coefficient fields, each (n_points, 1)."""
+    if not compiled.ir.coefficients:
+        return [np.ones((len(points), 1)) for _ in program.jets]
+    initial = compiled.ir.initial_values()
+    return [
+        np.ones((len(points), 1))
+        if jet.field < compiled.ir.n_fields
+        else np.real(evaluate_on(initial[jet.symbol], compiled.ir.coordinates, points))[:, None]
+        for jet in program.jets
+    ]
+
+
+def residual_scale(compiled: CompiledProblem, program: ResidualProgram, point_set: PointSet, unknowns: list[Any]) -> float:
     """Return the magnitude of the operator on a unit wave at the problem's wavenumber."""
     scales = compiled.scales
     wavenumber = max(scales.wavenumber, 0.5 * np.pi / float(np.max(scales.half_lengths)))
     coefficients = program.coefficients(point_set.points, point_set.normals)
-    ones = [np.ones((len(point_set.points), 1)) for _ in program.jets]
-    partials, _ = linear_weights(program, coefficients, ones, unknowns, len(point_set.points))
+    jets = unit_jets(compiled, program, point_set.points)
+    partials, _ = linear_weights(program, coefficients, jets, unknowns, len(point_set.points))
+    n_fields = compiled.ir.n_fields
+    # Coefficient fields are part of the operator; a residual that holds nothing else is scaled by them.
+    holds_fields = any(jet.field < n_fields for jet in program.jets)
     total = 0.0
     for jet, partial in zip(program.jets, partials, strict=True):
+        if holds_fields and jet.field >= n_fields:
+            continue
         growth = float(np.prod([(wavenumber / unit) ** order for unit, order in zip(scales.unit, jet.orders, strict=True)]))
         total += float(np.sqrt(np.mean(np.abs(partial) ** 2))) * growth
     weight = 1.0 if program.residual.kind == "equation" else CONDITION_WEIGHT
