@@ -241,7 +241,7 @@ class StretchedRun(AbstractRun):
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or InitialExtension(self.compiled)
         known = self.fits[-1].shape.stretches if self.fits else self.even
-        stretches = self._stretches(guess, None, known, None, self.residual) if previous else known
+        stretches = self._stretches(guess, None, known, None, RESIDUAL_SHARE * self.residual) if previous else known
         best: WindowFit | None = None
         found = density
         for attempt in range(FIRST_LOOKS if previous is None else RETRIES + 1):
@@ -264,7 +264,8 @@ class StretchedRun(AbstractRun):
         """Solve a window; the last value says that it has to be halved instead."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
-        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, self.residual if previous else self.handed)
+        error = RESIDUAL_SHARE * self.residual if previous else self.handed
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, error)
         if start is None:
             # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
             initial, known = InitialExtension(self.compiled), self.even
