@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 import sympy as sp
 
+from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
 from pinnsiren.compiler.plan import Plan
 from pinnsiren.errors import CompileError, ProblemError
@@ -79,6 +80,8 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
     if network is not None and not isinstance(network, AbstractNetwork):
         raise ProblemError(f"network={network!r} is no network record; expected for instance Siren(width=64, depth=2)")
     chosen, reasons = _choose(compiled, method, network)
+    if not chosen.knows_free_space:
+        check_open_faces(problem)
     return Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
 
 

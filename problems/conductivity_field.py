@@ -9,6 +9,8 @@ noise, if any, is normal with the given standard deviation (u has the maximum 1)
 Reference: Hao et al. (2023), PINNacle, arXiv 2306.08827, section B.
 """
 
+from typing import Any
+
 import numpy as np
 import sympy as sp
 
@@ -44,7 +46,7 @@ def declare(
     )
 
 
-def _observe(potential, side: int, noise: float, seed: int):
+def _observe(potential: Any, side: int, noise: float, seed: int) -> tuple[Any, Any]:
     centres = (np.arange(side) + 0.5) / side
     points = np.stack([axis.ravel() for axis in np.meshgrid(centres, centres, indexing="ij")], axis=1)
     return points, potential(*points.T) + noise * np.random.default_rng(seed).normal(size=len(points))

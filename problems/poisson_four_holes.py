@@ -8,6 +8,8 @@ bounds by 1e-12.
 Reference: Hao et al. (2023), PINNacle, arXiv 2306.08827, problem Poisson2d-C: 1.2e-2 in relative L2, the best of ten methods.
 """
 
+from typing import Any
+
 import sympy as sp
 
 from pinnsiren.language import Box, Dirichlet, Disk, Problem, coordinates, field, laplacian
@@ -29,7 +31,7 @@ def declare(*, centres: tuple[tuple[float, float], ...] = CENTRES, radius: float
     x, y = coordinates("x y")
     u = field("u", x, y)
     square = Box({x: (-0.5, 0.5), y: (-0.5, 0.5)})
-    domain = square
+    domain: Any = square
     for a, b in centres:
         domain = domain - Disk({x: a, y: b}, radius)
     exact = perforated_square(0.5, [(a, b, radius) for a, b in centres], outer, inner)

@@ -8,6 +8,8 @@ Noise, if any, is normal, relative to the root mean square of the values, and de
 Reference: Hao et al. (2023), PINNacle, arXiv 2306.08827, section B.
 """
 
+from typing import Any
+
 import numpy as np
 import sympy as sp
 
@@ -41,7 +43,7 @@ def declare(*, c: float = 2, observations: int = 80, noise: float = 0, start: fl
     )  # fmt: skip
 
 
-def _observe(exact, observations: int, noise: float, seed: int):
+def _observe(exact: Any, observations: int, noise: float, seed: int) -> tuple[Any, Any]:
     chance = np.random.default_rng(seed)
     points = chance.random((observations, 2))
     values = exact(*points.T)

@@ -8,7 +8,6 @@ import sympy as sp
 
 import pinnsiren as ps
 from pinnsiren.compiler.open_faces import arrivals
-from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.errors import CompileError, ProblemError, ProblemWarning
 
 X, Y, T = ps.coordinates("x y t")
@@ -107,14 +106,18 @@ def test_the_arrival_at_an_open_face_is_that_of_the_tail_of_the_pulse(speed):
 
 def test_waves_that_reach_a_face_without_a_condition_are_refused_before_anything_is_solved():
     with pytest.raises(CompileError, match=r"reaches the face `x\+` at t = 0.23.*add a Dirichlet.*enlarge the domain, or end earlier"):
-        ps.plan(wave(PULSE, REST, until=0.4, faces=("x-",)))
-    compile_problem(wave(PULSE, REST, until=0.2))
-    compile_problem(wave(PULSE, REST, until=0.4, faces=("x-", "x+")))
+        ps.plan(wave(PULSE, REST, until=0.4, faces=("x-",)), method="LeastSquares")
+    ps.plan(wave(PULSE, REST, until=0.2), method="LeastSquares")
+    ps.plan(wave(PULSE, REST, until=0.4, faces=("x-", "x+")), method="LeastSquares")
+
+
+def test_methods_that_know_free_space_take_open_faces():
+    assert ps.plan(wave(PULSE, REST, until=0.4, faces=("x-",))).method.knows_free_space
 
 
 def test_waves_that_may_reach_it_in_a_faster_medium_warn():
     with pytest.warns(ProblemWarning, match=r"may reach the face `x\+` at t = 0.11"):
-        compile_problem(wave(PULSE, REST, speed=1 + X, until=0.2, faces=("x-",)))
+        ps.plan(wave(PULSE, REST, speed=1 + X, until=0.2, faces=("x-",)), method="LeastSquares")
 
 
 def test_a_source_counts_from_the_instant_it_speaks():

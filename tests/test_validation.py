@@ -40,6 +40,7 @@ class StandInField:
 
     function: object
     names: tuple[str, ...]
+    symbols: tuple[sp.Symbol, ...] = ()
 
     def at(self, points):
         return np.asarray(self.function(*points.T))
@@ -88,7 +89,7 @@ class StandIn:
     def __getitem__(self, name):
         if name in self.numbers:
             return self.numbers[name]
-        return StandInField(self.functions[name], tuple(map(str, self.problem.coordinates)))
+        return StandInField(self.functions[name], tuple(map(str, self.problem.coordinates)), tuple(self.problem.coordinates))
 
 
 def line(exact=True, conditions=None, name="line"):

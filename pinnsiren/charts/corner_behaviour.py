@@ -157,7 +157,7 @@ def _incompatible_degree(corner: Corner, ir: ProblemIR, space: AbstractDomain, s
     """
     radius = NEAR * min(corner.first.length, corner.last.length)
     misfits = [_misfit(corner, ir, space, sides, h) for h in (radius, 0.25 * radius)]
-    if misfits[0] is None or misfits[1] is None or misfits[1] < SMALL * _amplitude(ir, space):
+    if misfits[0] is None or misfits[1] is None or misfits[1] <= SMALL * _amplitude(ir, space):
         return None
     if not np.isfinite(misfits[0]):
         return 0

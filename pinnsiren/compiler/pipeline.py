@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from pinnsiren.charts import Scales, find_scales, propose_charts
 from pinnsiren.compiler.lowering import lower_problem
-from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.compiler.residual_program import ResidualProgram, compile_residual
 from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
 from pinnsiren.compiler.structure import Structure, find_structure
@@ -102,8 +101,6 @@ def compile_problem(
     for name, rewrite in rewrites().items():
         if name not in skipped and not on_request(rewrite):
             rewritten = rewrite.apply(rewritten)
-    # Conditions that are built in later leave faces without one.
-    check_open_faces(rewritten.problem)
     for name, rewrite in rewrites().items():
         if name in included and on_request(rewrite):
             rewritten = rewrite.apply(rewritten)

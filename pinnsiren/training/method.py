@@ -120,6 +120,11 @@ class AbstractMethod(ABC):
         return False
 
     @property
+    def knows_free_space(self) -> bool:
+        """Whether waves leave through faces without a condition; other methods have nothing that says what comes back from there."""
+        return False
+
+    @property
     def name(self) -> str:
         """Name for reports."""
         return type(self).__name__

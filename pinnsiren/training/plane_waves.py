@@ -57,6 +57,11 @@ class PlaneWaves(AbstractMethod):
             if not getattr(self, name) > low - (name != "growth"):
                 raise ProblemError(f"PlaneWaves was given {name}={getattr(self, name)!r}; expected a number of {low} or more")
 
+    @property
+    def knows_free_space(self) -> bool:
+        """Faces without a condition are free space."""
+        return True
+
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits one linear equation on an interval and a time, with coefficients that are constant between jumps."""
         if compiled.structure.in_fields == "nonlinear":

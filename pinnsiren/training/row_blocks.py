@@ -50,10 +50,10 @@ def row_blocks(
         if n_points == 0:
             continue
         # Scales and numbers of points belong to the whole.
-        weight = system._row_weight(program, point_set)
+        weight = system.row_weight(program, point_set)
         for start in range(0, n_points, rows):
             window = slice(start, min(start + rows, n_points))
-            block, right = system._block(program, _restrict(point_set, window), base, shot)
+            block, right = system.block(program, _restrict(point_set, window), base, shot)
             if not bool(torch.isfinite(block).all() and torch.isfinite(right).all() and torch.isfinite(weight).all()):
                 raise NonFiniteError(f"the residual of `{program.residual.label}`")
             yield (block * weight[window]).to(system.dtype), (right * weight[window]).to(system.dtype)

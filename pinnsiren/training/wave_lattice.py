@@ -58,6 +58,11 @@ class WaveLattice(AbstractMethod):
         if not self.growth > 1:
             raise ProblemError(f"WaveLattice was given growth={self.growth!r}; expected a number above 1")
 
+    @property
+    def knows_free_space(self) -> bool:
+        """Faces without a condition are free space."""
+        return True
+
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits initial value problems of one equation with constant coefficients and no source on boxes with mirrors or free faces."""
         found = read_lattice(compiled)

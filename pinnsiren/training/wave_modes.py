@@ -61,6 +61,11 @@ class WaveModes(AbstractMethod):
             if value is not None and not (value > 1 if name == "growth" else value >= low):
                 raise ProblemError(f"WaveModes was given {name}={value!r}; expected a number of {low} or more")
 
+    @property
+    def knows_free_space(self) -> bool:
+        """Faces without a condition are free space."""
+        return True
+
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits initial value problems of one wave equation with smooth coefficients of space, on boxes with mirrors or free faces."""
         found = read_medium(compiled)
