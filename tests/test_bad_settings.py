@@ -143,7 +143,7 @@ def test_a_run_is_not_saved_where_no_folder_is(run, tmp_path):
     ("arguments", "message"),
     [
         (["explain", "helmholtz_disk"], "problem `helmholtz_disk` is not in the catalogue; known are .* Did you mean `helmholtz_disc`?"),
-        (["solve", "nothing"], "known are bump_nonlinear, .*wave_standing"),
+        (["solve", "nothing"], "known are .*bump_nonlinear, .*wave_standing"),
         (["solve", "nowhere.py:problem"], "the file `nowhere.py` does not exist"),
         (["solve", "poisson_box", "--method", "Newton"], "`Newton` is unknown; known are LeastSquares"),
         (["solve", "poisson_box", "--seconds", "-1"], "seconds=-1.0 was given; expected a positive number"),

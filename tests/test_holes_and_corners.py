@@ -10,6 +10,7 @@ from pinnsiren.charts.gradings import CornerGrading, RingGrading
 from pinnsiren.errors import ReferenceSolverError
 from pinnsiren.language.domains.outline import corners_of, holes_of
 from pinnsiren.language.numeric import evaluate_on
+from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import perforated_square
 
 HONEST = 10.0
@@ -158,3 +159,12 @@ def test_the_series_around_discs_meets_its_bound_on_the_boundary():
 def test_discs_that_touch_are_refused():
     with pytest.raises(ReferenceSolverError, match="touches the square"):
         perforated_square(0.5, [(0.45, 0, 0.1)], 1, 0)
+
+
+def test_a_solution_has_a_value_at_its_corner():
+    problem = load("poisson_l_shape")
+    solution = ps.solve(problem, seconds=20, tolerance=1e-3, progress=False)
+    corner = np.array(next(chart.grading.corner for chart in solution.plan.compiled.charts if chart.grading is not None))
+    (u,) = problem.fields
+    value, beside = (solution(**dict(zip(map(str, u.args), point, strict=True))) for point in (corner, corner + 1e-9))
+    assert np.isfinite(value) and abs(value - beside) < 1e-4

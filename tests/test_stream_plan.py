@@ -51,7 +51,7 @@ def interpolation(u):
 
 def wave_equation():
     domain = SpaceTime(Box({x: (0, 1), y: (0, 1)}), {t: (0, 1)})
-    conditions = [Dirichlet(W, 0), InitialCondition(W, sp.sin(x)), InitialCondition(W.diff(t), 0)]
+    conditions = [Dirichlet(W, 0), InitialCondition(W, sp.sin(sp.pi * x) * sp.sin(sp.pi * y)), InitialCondition(W.diff(t), 0)]
     return compiled(W, [W.diff(t, 2) - (1 + x) * laplacian(W)], conditions, domain)
 
 
@@ -115,7 +115,7 @@ def test_a_wave_equation_with_variable_speed_carries_two_operators():
 
 def test_a_wave_equation_with_constant_speed_carries_one_operator():
     domain = SpaceTime(Box({x: (0, 1), y: (0, 1)}), {t: (0, 1)})
-    conditions = [Dirichlet(W, 0), InitialCondition(W, sp.sin(x)), InitialCondition(W.diff(t), 0)]
+    conditions = [Dirichlet(W, 0), InitialCondition(W, sp.sin(sp.pi * x) * sp.sin(sp.pi * y)), InitialCondition(W.diff(t), 0)]
     layout = compiled(W, [W.diff(t, 2) - 4 * laplacian(W)], conditions, domain).streams.layout
     assert layout.names == ("value", "d0", "d1", "d2", "L4")
     operator = dict(layout.closed[-1].operator)
@@ -129,7 +129,7 @@ def test_a_layer_separates_the_second_derivatives_in_the_plane():
 def test_an_equation_of_schroedinger_reads_real_and_imaginary_parts():
     v = field("v", x, t, complex=True)
     domain = SpaceTime(Interval({x: (0, 1)}), {t: (0, 1)})
-    conditions = [Dirichlet(v, 0), InitialCondition(v, sp.sin(x))]
+    conditions = [Dirichlet(v, 0), InitialCondition(v, sp.sin(sp.pi * x))]
     layout = compiled(v, [sp.I * v.diff(t) + v.diff(x, 2)], conditions, domain).streams.layout
     assert layout.names == ("value", "d0", "d1", "d00")
 
@@ -212,14 +212,14 @@ def test_both_ways_give_one_gradient():
 
 def vibrating_plate():
     domain = SpaceTime(Box({x: (0, 1), y: (0, 1)}), {t: (0, 1)})
-    conditions = [Dirichlet(W, 0), Constraint(laplacian(W), on="boundary"), InitialCondition(W, sp.sin(x)), InitialCondition(W.diff(t), 0)]
+    conditions = [Dirichlet(W, 0), Constraint(laplacian(W), on="boundary"), InitialCondition(W, sp.sin(sp.pi * x) * sp.sin(sp.pi * y)), InitialCondition(W.diff(t), 0)]
     return compiled(W, [W.diff(t, 2) + (1 + x**2) * laplacian(laplacian(W)) + W**3], conditions, domain)
 
 
 def korteweg_de_vries():
     v = field("v", x, t)
     domain = SpaceTime(Interval({x: (0, 1)}), {t: (0, 1)})
-    return compiled(v, [v.diff(t) + 6 * v * v.diff(x) + v.diff(x, 3)], [Dirichlet(v, 0), InitialCondition(v, sp.sin(x))], domain)
+    return compiled(v, [v.diff(t) + 6 * v * v.diff(x) + v.diff(x, 3)], [Dirichlet(v, 0), InitialCondition(v, sp.sin(sp.pi * x))], domain)
 
 
 def test_fourth_order_residuals_of_a_network_agree_with_the_exact_ones():

@@ -19,6 +19,8 @@ from pinnsiren.language.domains.base import sobol
 
 Array = NDArray[np.float64]
 
+HAIR = 1e-13  # of the chart: the square root of it, the roughest behaviour of a corner, is below what a fit resolves
+
 
 @dataclass(frozen=True)
 class AbstractGrading(ABC):
@@ -38,6 +40,10 @@ class AbstractGrading(ABC):
     @abstractmethod
     def distance(self, points: Array) -> Array:
         """Return the distance r (n,) from the centre: the local length."""
+
+    def away(self, points: Array) -> Array:
+        """Return the points, those at the centre moved off it by a hair where the chart has no value there; a time in the last column stays."""
+        return points
 
     def draw_on_part(self, part: str, n_points: int, seed: int) -> Array | None:
         """Return graded points of a boundary part, None for a part that needs none."""
@@ -125,6 +131,16 @@ class CornerGrading(AbstractGrading):
     def distance(self, points: Array) -> Array:
         """Return the distance from the corner."""
         return np.asarray(np.maximum(np.linalg.norm(points - np.array(self.corner), axis=1), self.smallest))
+
+    def away(self, points: Array) -> Array:
+        """Move points at the corner along the bisector: the logarithm of the distance has no value there, the field has."""
+        offset = points[:, :2] - np.array(self.corner)
+        close = np.linalg.norm(offset, axis=1) < HAIR * self.largest
+        if not np.any(close):
+            return points
+        moved = points.copy()
+        moved[close, :2] = np.array(self.corner) + HAIR * self.largest * np.array([np.cos(self.bisector), np.sin(self.bisector)])
+        return moved
 
     def draw_on_part(self, part: str, n_points: int, seed: int) -> Array | None:
         """Draw points of the sides that belong to a part."""

@@ -38,13 +38,16 @@ class FeatureJets:
 
     def coefficients(self, points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """Evaluate the coefficient functions, each (n_points,)."""
-        return list(self._coefficients(points))
+        return list(self._coefficients(self._regular(points)))
 
     def local(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return oscillating (n_points, n_xi) and decaying (n_points, n_eta) local coordinates."""
-        values = np.stack(self._local(points), axis=1)
+        values = np.stack(self._local(self._regular(points)), axis=1)
         n_oscillating = len(self.chart.coordinates)
         return values[:, :n_oscillating], values[:, n_oscillating:]
+
+    def _regular(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return points if self.chart.grading is None else np.asarray(self.chart.grading.away(points))
 
     def operator(self, points: NDArray[np.float64], weights: dict[MultiIndex, NDArray[Any]]) -> dict[Monomial, NDArray[Any]]:
         """Combine derivatives with pointwise weights.

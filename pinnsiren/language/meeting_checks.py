@@ -22,7 +22,7 @@ from pinnsiren.language.sources import SourceFamily
 from pinnsiren.language.value_checks import N_PROBES, N_REGION_PROBES, holds_unknowns
 
 AGREEMENT = 1e-9  # relative: data written in two ways differ by rounding
-CORNER_AGREEMENT = 1e-6  # relative: tails of pulses are cut off, series end
+CORNER_AGREEMENT = 1e-4  # relative, a tenth of the usual tolerance: tails of pulses are cut off, series end
 CLOSE = 1e-9  # of the size of the domain
 
 Array = NDArray[np.float64]
