@@ -8,7 +8,21 @@ import sympy as sp
 from scipy.io import loadmat
 
 from pinnsiren.errors import ReferenceSolverError
-from pinnsiren.language import PML, Box, GaussianSource, Observations, Problem, SourceFamily, coordinates, field, laplacian, unknown_field
+from pinnsiren.language import (
+    PML,
+    Box,
+    Dirichlet,
+    GaussianSource,
+    Observations,
+    Problem,
+    SourceFamily,
+    coordinates,
+    field,
+    laplacian,
+    unknown_field,
+)
+from pinnsiren.reference_solvers import find
+from pinnsiren.reference_solvers.classical_inversion import ClassicalInversionSolver
 from pinnsiren.reference_solvers.closed_forms import penetrable_disc
 from pinnsiren.reference_solvers.evaluation import cell_average
 from pinnsiren.reference_solvers.frequency_domain import Grid
@@ -271,3 +285,28 @@ def test_a_spent_budget_returns_the_best_model_and_says_so():
     assert not result.reached_floor
     assert "the budget" in result.status and str(result).startswith(result.status)
     assert result.squared_slowness.shape == grid.shape
+
+
+@pytest.mark.parametrize("convention", ["+", "-"])
+def test_a_declared_inverse_problem_is_answered_without_naming_a_solver(convention):
+    problem = declared(convention=convention)
+    assert isinstance(find(problem), ClassicalInversionSolver)
+    grid = ClassicalInversionSolver(step=0.025, seconds=20).solve(problem)
+    x, y = problem.domain.sample_interior(2000, seed=2).T
+    truth = np.where(x**2 + y**2 < 0.01, 1.3**-2, 1.0)
+    error = np.linalg.norm(grid["m"](x, y) - truth) / np.linalg.norm(truth)
+    source = ring(2, 0.4)[0]
+    far = np.hypot(x - source[0], y - source[1]) > 0.07
+    exact = penetrable_disc(k=K, radius=0.1, inner_speed=1.3, at=tuple(source), variance=1e-4, amplitude=1 + 1j)(x[far], y[far])
+    field_error = np.linalg.norm(grid["u"](x[far], y[far])[0] - (exact if convention == "+" else np.conj(exact))) / np.linalg.norm(exact)
+    assert error < 0.05 and field_error < 0.05
+    assert max(error, field_error) < 3 * grid.error_estimate
+    assert any("what they share is not seen" in note for note in grid.notes)
+
+
+def test_a_problem_without_unknown_fields_is_left_to_others():
+    x, y = coordinates("x y")
+    u = field("u", x, y)
+    problem = Problem(name="p", fields=[u], domain=Box({x: (0, 1), y: (0, 1)}), equations=[laplacian(u) - 1], conditions=[Dirichlet(u, 0)])
+    assert "declares none" in ClassicalInversionSolver().supports(problem).reason
+    assert "noise=0.02" in ClassicalInversionSolver().supports(declared(noise=None)).reason

@@ -103,6 +103,8 @@ def from_grid(problem: Problem, grid: GridSolution) -> Reference:
             f"problem `{problem.name}` was compared with a grid solution of `{grid.problem}`, whose coordinates are {tuple(grid.coordinates)} and "
             f"fields {', '.join(grid.fields)}; expected {tuple(problem.coordinates)} and {', '.join(sorted(expected))}"
         )
+    # An inversion brings the coefficient fields that it found, other solvers know of none.
+    coefficients = {declaration_of(unknown).name for unknown in problem.coefficients} & set(grid.fields)
     return Reference(
         kind="grid",
         label=f"grid solver {grid.solver}, order {grid.order}, {grid.n_unknowns} unknowns",
@@ -110,7 +112,7 @@ def from_grid(problem: Problem, grid: GridSolution) -> Reference:
         independent=True,
         independence="finite differences that read the declaration by themselves; no code is shared with the network side",
         seconds=grid.seconds,
-        fields={name: _by_columns(grid[name]) for name in sorted(expected)},
+        fields={name: _by_columns(grid[name]) for name in sorted(expected | coefficients)},
         notes=tuple(grid.notes),
     )
 

@@ -184,11 +184,13 @@ class Discretisation:
 
     def collect(self, extended: Array) -> Array:
         """The transpose of `extend`: sums over the unknowns that carry each node's value, (n_x, n_y)."""
-        count = self.grid.shape[0] * self.grid.shape[1]
-        total = np.bincount(self._source_node, np.real(extended), count)
-        if np.iscomplexobj(extended):
-            total = total + 1j * np.bincount(self._source_node, np.imag(extended), count)
-        return np.asarray(total).reshape(self.grid.shape)
+        return np.asarray(self.collector @ extended).reshape(self.grid.shape)
+
+    @cached_property
+    def collector(self) -> sparse.csr_matrix:
+        """The transpose of `extend` as a matrix, (n_x n_y, size)."""
+        ones = np.ones(self.size)
+        return sparse.csr_matrix((ones, (self._source_node, np.arange(self.size))), shape=(self.grid.shape[0] * self.grid.shape[1], self.size))
 
     def _stretch(self, axis: int) -> Any:
         low, high = self.layers[2 * axis], self.layers[2 * axis + 1]

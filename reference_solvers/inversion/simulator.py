@@ -124,20 +124,20 @@ class Simulator:
         """Measurements (n_frequencies, n_sources, n_receivers) of a model, without fitted amplitudes."""
         checked = self.modelling.grid.checked_model(model)
         chosen = range(len(self.acquisition.angular_frequencies)) if frequencies is None else frequencies
-        return np.stack([self._fields(number, checked)[2].T for number in chosen])
+        return np.stack([self.fields(number, checked)[2].T for number in chosen])
 
     def misfit(self, model: Array, frequencies: tuple[int, ...]) -> Misfit:
         """Misfit and gradient of a model at some frequencies."""
         gradient = np.zeros(self.modelling.grid.shape)
         relative, amplitudes = [], []
         for number in frequencies:
-            operator, total, predicted = self._fields(number, model)
+            operator, total, predicted = self.fields(number, model)
             residual, factors = self._residual(number, predicted)
             scale = self.acquisition.scale(number)
             relative.append(float(np.linalg.norm(residual)) / scale)
             amplitudes.append(factors)
             setting = self.frequency(number)
-            adjoint = self._counted(operator, setting.sampler.T @ (np.conj(residual) * factors))
+            adjoint = self.counted_solve(operator, setting.sampler.T @ (np.conj(residual) * factors))
             floor = self.acquisition.noise[number] * scale
             weight = -2 * setting.discretisation.angular_frequency**2 / (floor**2 * len(frequencies))
             gradient += weight * np.real(setting.discretisation.mass_gradient(adjoint, total))
@@ -149,32 +149,47 @@ class Simulator:
         """Sum over shots of |w^2 u|^2 / |d|^2, (n_x, n_y): how strongly each node is lit."""
         lit = np.zeros(self.modelling.grid.shape)
         for number in frequencies:
-            _, total, _ = self._fields(number, model)
+            _, total, _ = self.fields(number, model)
             d = self.frequency(number).discretisation
             power = np.sum(np.abs(d.angular_frequency**2 * total) ** 2, axis=1)
             lit += power[d.inside].reshape(lit.shape) / self.acquisition.scale(number) ** 2
         return lit
 
-    def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
-        """Operator, total fields (size, n_sources), predictions (n_receivers, n_sources)."""
+    def fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
+        """Return the operator, total fields (size, n_sources), predictions (n_receivers, n_sources)."""
         setting = self.frequency(number)
         operator = self.operator(number, model)
-        computed = self._counted(operator, setting.illumination.right_hand_sides(operator.model))
+        computed = self.counted_solve(operator, setting.illumination.right_hand_sides(operator.model))
         return operator, setting.illumination.total(computed), setting.sampler @ computed + setting.incident
 
-    def _counted(self, operator: HelmholtzOperator, right: Array) -> Array:
+    def counted_solve(self, operator: HelmholtzOperator, right: Array) -> Array:
+        """Solve, and count the right-hand sides."""
         self.wave_solves += right.shape[1]
         return operator.solve(right)
 
     def _residual(self, number: int, predicted: Array) -> tuple[Array, Array]:
         """Residual (n_receivers, n_sources), zero where nothing was measured, and the factor per source."""
+        data, seen = self._data(number)
+        factors = self.fitted_factors(number, predicted)
+        return seen * (factors * predicted - data), factors
+
+    def _data(self, number: int) -> tuple[Array, Array]:
+        """Data (n_receivers, n_sources), zero where nothing was measured, and ones where something was."""
         data = self.acquisition.measurements[number].T
         mask = self.acquisition.observed
         seen = np.ones(data.shape) if mask is None else mask.T.astype(float)
-        factors = np.ones(data.shape[1], dtype=complex)
-        if self._estimates:
-            power = np.sum(seen * np.abs(predicted) ** 2, axis=0)
-            if np.any(power == 0):
-                raise ReferenceSolverError(f"source {int(np.argmin(power))} is seen by no receiver: its amplitude cannot be estimated")
-            factors = np.sum(seen * np.conj(predicted) * np.where(seen > 0, data, 0), axis=0) / power
-        return seen * (factors * predicted - np.where(seen > 0, data, 0)), factors
+        return np.where(seen > 0, data, 0), seen
+
+    def fitted_factors(self, number: int, predicted: Array) -> Array:
+        """Return the best complex factor per source, ones unless amplitudes are estimated.
+
+        Raises:
+            ReferenceSolverError: a source that no receiver sees.
+        """
+        data, seen = self._data(number)
+        if not self._estimates:
+            return np.ones(data.shape[1], dtype=complex)
+        power = np.sum(seen * np.abs(predicted) ** 2, axis=0)
+        if np.any(power == 0):
+            raise ReferenceSolverError(f"source {int(np.argmin(power))} is seen by no receiver: its amplitude cannot be estimated")
+        return np.asarray(np.sum(seen * np.conj(predicted) * data, axis=0) / power)
