@@ -160,6 +160,10 @@ def solve(
         raise ProblemError(f"the plan was made for `{used.problem.name}`; problem `{problem.name}` needs a plan of its own: plan(problem)")
     if plan is not None and method != "auto":
         used = used.with_method(_choose(used.compiled, method, network)[0], network)
+    elif plan is not None and not used.method.suits(used.compiled).ok:
+        # A rewrite that was added or left out may have taken away what the chosen method lives on.
+        used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
+    if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
     settings = replace(settings, network=used.network)
     prints = fingerprint(

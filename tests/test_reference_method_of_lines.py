@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from pinnsiren.errors import ReferenceSolverError
+from pinnsiren.errors import ProblemWarning, ReferenceSolverError
 from pinnsiren.language import (
     Box,
     Dirichlet,
@@ -234,7 +234,8 @@ def test_allen_cahn_with_a_kink_in_its_data_agrees_between_orders():
 
 def test_incompatible_initial_and_wall_data_are_seen_by_the_estimate():
     equation = u.diff(t) - u.diff(x, 2) / 10 + sp.sin(t) * sp.Rational(1, 10**12) * u
-    problem = evolution("quench", line(0, 1, 1), [equation], [InitialCondition(u, 0), Dirichlet(u, 1)])
+    with pytest.warns(ProblemWarning, match="they contradict each other"):
+        problem = evolution("quench", line(0, 1, 1), [equation], [InitialCondition(u, 0), Dirichlet(u, 1)])
     solution = MethodOfLinesSolver(tolerance=2e-5).solve(problem)
 
     def series(place, instant):

@@ -9,6 +9,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
 from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
+from pinnsiren.training.first_arrivals import first_arrivals_from_state
 from pinnsiren.training.joint_model import joint_model_from_state
 from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
@@ -31,6 +32,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return feature_model_from_state(compiled, state)
     if kind == "cosines":
         return cosine_model_from_state(state)
+    if kind == "first arrivals":
+        return first_arrivals_from_state(compiled, state)
     if kind == "stretched_windows":
         return stretched_model_from_state(compiled, state)
     if kind == "lattice":
