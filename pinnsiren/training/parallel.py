@@ -80,6 +80,7 @@ def _guarded(communicate: Callable[[], object]) -> None:
     try:
         communicate()
     except RuntimeError as error:
+        _ENDED.set()
         raise LostRankError(f"another process of the run was lost ({str(error).splitlines()[0]})") from error
 
 
@@ -98,10 +99,20 @@ def join_ranks(device: torch.device) -> Ranks:
                 raise TrainingError(f"torchrun started process {local} on a machine with {torch.cuda.device_count()} GPUs; use one process per GPU")
             torch.cuda.set_device(local)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminated)
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    """Leave together: gloo aborts a process whose peer hangs up while it still listens."""
+    if not _ENDED.is_set():
+        try:
+            dist.barrier()
+        except RuntimeError:
+            _ENDED.set()
+    dist.destroy_process_group()
 
 
 def _terminated(number: int, frame: Any) -> None:
