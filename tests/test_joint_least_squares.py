@@ -212,3 +212,21 @@ def test_networks_refuse_coefficient_fields():
         ps.plan(bar(), network=ps.Siren(width=8, depth=1))
     with pytest.raises(ps.CompileError, match="fields only"):
         ps.plan(load("poisson_box"), method=ps.JointLeastSquares())
+
+
+def test_incident_fields_that_meet_an_unknown_medium_are_factors_of_it():
+    u = ps.field("u", X, Y, complex=True, shots=2)
+    m = ps.unknown_field("m", X, Y, initial=1, bounds=(0.2, 2), support=ps.Box({X: (-0.2, 0.2), Y: (-0.2, 0.2)}))
+    family = ps.SourceFamily([ps.GaussianSource(at={X: a, Y: 0.3}, variance=1e-4) for a in (-0.3, 0.3)])
+    receivers = np.array([[0.3, -0.3], [0.0, -0.35], [-0.3, -0.3]])
+    problem = ps.Problem(
+        name="two_shots",
+        fields=[u],
+        domain=ps.Box({X: (-0.5, 0.5), Y: (-0.5, 0.5)}),
+        equations=[sp.Eq(ps.laplacian(u) + 100 * m * u, family)],
+        conditions=[ps.PML(u, width=0.3), ps.Observations(u, receivers, np.full((2, 3), 0.1 + 0.1j), noise=0.05)],
+    )
+    solution = ps.solve(problem, seconds=4, device="cpu", progress=False)
+    assert not any(program.algebra.has(sp.Function) for program in solution.plan.compiled.programs)
+    assert solution["m"](x=0.4, y=0.4) == pytest.approx(1.0) and np.isfinite(solution["m"](x=0.0, y=0.0))
+    assert not solution.status.success or solution.estimated_error < solution.tolerance

@@ -5,7 +5,7 @@ functions, sampled data and `Piecewise` never reach the network side) and whose 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -79,6 +79,7 @@ def _lambdified(arguments: tuple[tuple[sp.Symbol, ...], ...], expressions: tuple
 
 def compile_residual(residual: Residual, ir: ProblemIR) -> ResidualProgram:
     """Split a residual into coefficients and algebra."""
+    residual = _families_of_coefficients(residual, {unknown_symbol(unknown) for unknown in ir.unknowns})
     jets = tuple(sorted(jets_in(residual.expression), key=lambda jet: (jet.field, jet.order, jet.orders[::-1])))
     unknown_symbols = [unknown_symbol(unknown) for unknown in ir.unknowns]
     unknowns = tuple(symbol for symbol in unknown_symbols if symbol in residual.expression.free_symbols)
@@ -111,6 +112,19 @@ def compile_residual(residual: Residual, ir: ProblemIR) -> ResidualProgram:
     )
 
 
+def _families_of_coefficients(residual: Residual, scalars: set[Any]) -> Residual:
+    """Take jets and unknowns out of families of sources, where each shot is affine in them: an incident field that meets an unknown coefficient."""
+    variables = {jet.symbol for jet in jets_in(residual.expression)} | scalars
+    replaced = {}
+    for family in residual.expression.atoms(SourceFamily):
+        inside = sorted(family.free_symbols & variables, key=str)
+        slopes = {symbol: [sp.diff(member, symbol) for member in family.args] for symbol in inside}
+        if inside and not any(slope.free_symbols & variables for column in slopes.values() for slope in column):
+            rest = family.func(*[member.xreplace(dict.fromkeys(inside, sp.Integer(0))) for member in family.args])
+            replaced[family] = sp.Add(rest, *[family.func(*column) * symbol for symbol, column in slopes.items()])
+    return replace(residual, expression=residual.expression.xreplace(replaced)) if replaced else residual
+
+
 def hoist(node: Any, variables: set[Any], table: dict[Any, sp.Symbol]) -> Any:
     """Replace every maximal part without jets and unknowns by a coefficient symbol; `table` collects them."""
     if not node.free_symbols & variables:
@@ -126,7 +140,8 @@ def hoist(node: Any, variables: set[Any], table: dict[Any, sp.Symbol]) -> Any:
 
 
 def _coefficient(expression: Any, table: dict[Any, sp.Symbol]) -> Any:
-    if expression.is_number and not expression.has(SourceFamily):
+    # Functions of numbers, such as the depth of a fixed place in a layer, are evaluated with the coefficients: the algebra knows no heads.
+    if expression.is_number and not expression.has(SourceFamily, sp.Function):
         return expression
     return table.setdefault(expression, sp.Symbol(f"c{len(table)}"))
 

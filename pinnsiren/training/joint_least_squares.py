@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pinnsiren.charts import features_for_bandwidth
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
+from pinnsiren.language.sources import SourceFamily
 from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.coefficient_basis import build_coefficient, draw_coefficient
 from pinnsiren.training.error_estimate import ROUNDING, estimate_from_sizes, known_errors, with_the_unseen
@@ -81,6 +82,8 @@ class JointLeastSquares(AbstractMethod):
             return Suitability(False, "a conjugate or modulus of a complex field occurs", np.inf)
         if len(set(ir.is_complex)) > 1:
             return Suitability(False, "real and complex fields are mixed", np.inf)
+        if any(program.algebra.has(SourceFamily) for program in compiled.programs):
+            return Suitability(False, "the unknowns enter sources that differ from shot to shot, not as factors", np.inf)
         if ir.penalties:
             return Suitability(False, "penalties and priors are declared, which this version of the method does not weigh", np.inf)
         sought = " and ".join(name for name, found in (("coefficient fields", ir.coefficients), ("scalars", ir.unknowns)) if found)
