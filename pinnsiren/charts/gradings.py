@@ -9,12 +9,13 @@ the integral of (r^2 residual)^2 dx / r^2, the norm of Kondratiev (1967), in whi
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinnsiren.charts.stored_records import record_from_tree, record_to_tree
 from pinnsiren.language.domains.base import sobol
 
 Array = NDArray[np.float64]
@@ -169,18 +170,11 @@ class CornerGrading(AbstractGrading):
 
 
 def grading_to_tree(grading: AbstractGrading | None) -> dict[str, Any] | None:
-    """Return what storage has to keep of a grading: its class and its attributes."""
-    return None if grading is None else {"class": type(grading).__name__, **asdict(grading)}
+    """Return what storage has to keep of a grading."""
+    return record_to_tree(grading)
 
 
 def grading_from_tree(tree: dict[str, Any] | None) -> AbstractGrading | None:
-    """Rebuild a grading; only subclasses of `AbstractGrading` in this package are known."""
-    if tree is None:
-        return None
-    known = {cls.__name__: cls for cls in AbstractGrading.__subclasses__()}
-    attributes = {name: _tuples(value) for name, value in tree.items() if name != "class"}
-    return known[str(tree["class"])](**attributes)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+    """Rebuild a grading."""
+    grading: AbstractGrading | None = record_from_tree(AbstractGrading, tree)
+    return grading

@@ -5,13 +5,14 @@ cosine, so vectors fill a half ball.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import gamma, pi
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinnsiren.charts.stored_records import record_from_tree, record_to_tree
 from pinnsiren.language.domains.base import sobol
 
 
@@ -89,18 +90,11 @@ class AbstractSpectrum(ABC):
 
 
 def spectrum_to_tree(spectrum: AbstractSpectrum | None) -> dict[str, Any] | None:
-    """Return what storage has to keep of a spectrum: its class and its attributes."""
-    return None if spectrum is None else {"class": type(spectrum).__name__, **asdict(spectrum)}
+    """Return what storage has to keep of a spectrum."""
+    return record_to_tree(spectrum)
 
 
 def spectrum_from_tree(tree: dict[str, Any] | None) -> AbstractSpectrum | None:
-    """Rebuild a spectrum; only subclasses of `AbstractSpectrum` in this package are known."""
-    if tree is None:
-        return None
-    known = {cls.__name__: cls for cls in AbstractSpectrum.__subclasses__()}
-    attributes = {name: _tuples(value) for name, value in tree.items() if name != "class"}
-    return known[str(tree["class"])](**attributes)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+    """Rebuild a spectrum."""
+    spectrum: AbstractSpectrum | None = record_from_tree(AbstractSpectrum, tree)
+    return spectrum
