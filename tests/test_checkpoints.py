@@ -70,6 +70,16 @@ def values(run):
     return run.model().evaluate(0, np.linspace(0, 1, 31)[:, None], (0,)), run.model().unknowns
 
 
+def assert_same_history(found, expected):
+    """The run itself is repeated bit for bit; the estimate factorises a matrix, whose rounding depends on where memory happens to lie."""
+    assert found.keys() == expected.keys()
+    for name, column in expected.items():
+        if name == "estimated_error":
+            np.testing.assert_allclose(found[name], column, rtol=1e-6)
+        else:
+            assert found[name] == column, name
+
+
 def assert_same(resumed, whole):
     (first, first_unknowns), (second, second_unknowns) = values(resumed), values(whole)
     assert np.array_equal(first, second) and first_unknowns == second_unknowns
@@ -102,7 +112,7 @@ def test_an_unknown_scalar_is_kept(method, tmp_path):
     stopped, _ = start(method, problem)
     train(stopped, settings, press_after(3), tmp_path / "run.h5")
     resumed, _ = start(method, problem)
-    assert train(resumed, settings, checkpoint=tmp_path / "run.h5").history == record.history
+    assert_same_history(train(resumed, settings, checkpoint=tmp_path / "run.h5").history, record.history)
     assert_same(resumed, whole)
 
 
