@@ -27,6 +27,8 @@ Array = NDArray[Any]
 # Both methods believe in few edges and share that error: on five media (discs, a bump, a rectangle) their distance was 0.3 to 1.2 of the error
 # of the one that explained the data better.
 _SAFETY = 3.5
+# Where the start misses the data by no more than this many times the noise, the data say little: both methods then agree on what they do not see.
+_AUDIBLE = 3.0
 _ORDER = 2
 
 
@@ -72,27 +74,42 @@ class ClassicalInversionSolver(AbstractReferenceSolver):
             ),
         }
         best = min(results, key=lambda name: float(np.max(results[name].misfits / results[name].noise)))
-        fields = {name: _fields(declared, result) for name, result in results.items()}
+        fields = {name: _fields(declared, result.squared_slowness) for name, result in results.items()}
         other = next(name for name in results if name != best)
         spread = max(
             _relative(results[other].squared_slowness, results[best].squared_slowness), _relative(fields[other], fields[best])
         )
+        heard, unheard = _unheard(declared, results[best], fields[best])
         sign = next(condition for condition in problem.conditions if isinstance(condition, PML)).sign
         return _as_solution(problem, declared, results[best], fields[best] if sign <= 0 else np.conj(fields[best]), {
             "seconds": time.perf_counter() - began,
-            "error_estimate": _SAFETY * spread,
+            "error_estimate": _SAFETY * max(spread, unheard),
             "notes": (
                 f"the better of two inversions by misfit: {best}",
                 *(f"{name}: {result}" for name, result in results.items()),
                 f"they are {spread:.1e} apart, which times {_SAFETY:g} is the error estimate; both prefer few edges: what they share is not seen",
+                f"the declared start misses the data by {heard:.3g} times the noise"
+                + ("" if heard > _AUDIBLE else ", so the data say little about the medium: the change from the start counts as error too"),
             ),
         })  # fmt: skip
 
 
-def _fields(declared: DeclaredInversion, result: InversionResult) -> Array:
+def _unheard(declared: DeclaredInversion, result: InversionResult, fields: Array) -> tuple[float, float]:
+    """Misfit of the start over the noise, and the relative change from the start as far as the noise hides it; infinite where it hides all."""
+    simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
+    heard = float(simulator.misfit(declared.start, (0,)).relative[0] / declared.acquisition.noise[0])
+    if heard <= 1:
+        return heard, np.inf
+    if heard > _AUDIBLE:
+        return heard, 0.0
+    change = max(_relative(declared.start, result.squared_slowness), _relative(_fields(declared, declared.start), fields))
+    return heard, change / heard
+
+
+def _fields(declared: DeclaredInversion, model: Array) -> Array:
     """Total fields of all shots, (n_shots, n_x, n_y)."""
     simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
-    _, total, _ = simulator.fields(0, result.squared_slowness)
+    _, total, _ = simulator.fields(0, model)
     return simulator.frequency(0).discretisation.restrict(total)
 
 

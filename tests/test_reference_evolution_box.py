@@ -180,3 +180,17 @@ def test_nonlinear_waves_are_refused_with_the_reason():
     assert "not linear" in EvolutionBoxSolver().supports(problem).reason
     with pytest.raises(ReferenceSolverError, match="not linear"):
         EvolutionBoxSolver().solve(problem)
+
+
+@pytest.mark.parametrize(("mass", "end"), [(1e4, 0.5), (1e3, 1.0), (1e4, 3.0)])
+def test_oscillations_in_time_that_cross_no_cell_are_resolved_between_the_instants(mass, end):
+    exact = sp.cos(sp.sqrt(mass + sp.pi**2) * t) * sp.sin(sp.pi * x)
+    domain = SpaceTime(Interval({x: (0, 1)}), {t: (0, end)})
+    u = field("u", x, t)
+    conditions = [InitialCondition(u, sp.sin(sp.pi * x)), InitialCondition(u.diff(t), 0), Dirichlet(u, 0)]
+    problem = Problem(name="mass", fields=[u], domain=domain, equations=[u.diff(t, 2) - u.diff(x, 2) + mass * u], conditions=conditions)
+    solution = EvolutionBoxSolver().solve(problem)
+    points = np.random.default_rng(3).uniform(size=(2, 20_000)) * [[1], [end]]
+    truth = sp.lambdify((x, t), exact)(*points)
+    error = np.linalg.norm(solution(*points) - truth) / np.linalg.norm(truth)
+    assert error < 1e-4 and error < 3 * solution.error_estimate

@@ -310,3 +310,9 @@ def test_a_problem_without_unknown_fields_is_left_to_others():
     problem = Problem(name="p", fields=[u], domain=Box({x: (0, 1), y: (0, 1)}), equations=[laplacian(u) - 1], conditions=[Dirichlet(u, 0)])
     assert "declares none" in ClassicalInversionSolver().supports(problem).reason
     assert "noise=0.02" in ClassicalInversionSolver().supports(declared(noise=None)).reason
+
+
+def test_data_that_the_start_explains_say_nothing_about_the_medium():
+    grid = ClassicalInversionSolver(step=0.025, seconds=5).solve(declared(noise=0.6))
+    assert grid.error_estimate == np.inf
+    assert any("the data say little about the medium" in note for note in grid.notes)
