@@ -28,7 +28,8 @@ Array = NDArray[Any]
 # of the one that explained the data better.
 _SAFETY = 3.5
 # Where the start misses the data by no more than this many times the noise, the data say little: both methods then agree on what they do not see.
-_AUDIBLE = 3.0
+# Below the first nothing is claimed: with sources and receivers on one side the shadow is then free.
+_FAINT, _AUDIBLE = 1.5, 3.0
 _ORDER = 2
 
 
@@ -95,10 +96,10 @@ class ClassicalInversionSolver(AbstractReferenceSolver):
 
 
 def _unheard(declared: DeclaredInversion, result: InversionResult, fields: Array) -> tuple[float, float]:
-    """Misfit of the start over the noise, and the relative change from the start as far as the noise hides it; infinite where it hides all."""
+    """Misfit of the start over the noise, and the relative change from the start as far as the noise hides it; infinite where it hides most."""
     simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
     heard = float(simulator.misfit(declared.start, (0,)).relative[0] / declared.acquisition.noise[0])
-    if heard <= 1:
+    if heard <= _FAINT:
         return heard, np.inf
     if heard > _AUDIBLE:
         return heard, 0.0
