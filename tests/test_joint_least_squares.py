@@ -229,4 +229,5 @@ def test_incident_fields_that_meet_an_unknown_medium_are_factors_of_it():
     solution = ps.solve(problem, seconds=4, device="cpu", progress=False)
     assert not any(program.algebra.has(sp.Function) for program in solution.plan.compiled.programs)
     assert solution["m"](x=0.4, y=0.4) == pytest.approx(1.0) and np.isfinite(solution["m"](x=0.0, y=0.0))
-    assert not solution.status.success or solution.estimated_error < solution.tolerance
+    # Six made-up numbers determine no medium.
+    assert not solution.status.success

@@ -67,11 +67,6 @@ class StreamPlan:
         """The largest layout."""
         return self.largest.layout
 
-    @property
-    def supported(self) -> bool:
-        """Whether streams carry the problem: lowering admits no order that they do not."""
-        return True
-
     def __str__(self) -> str:
         groups: dict[ResidualStreams, list[str]] = {}
         for streams, label in zip(self.residuals, self.labels, strict=True):

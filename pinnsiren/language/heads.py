@@ -12,6 +12,8 @@ import numpy as np
 import sympy as sp
 from scipy.special import beta, betainc
 
+from pinnsiren.errors import EvaluationError
+
 
 class PositivePart(sp.Function):
     """max(x, 0); its derivative is `Step(x)`."""
@@ -92,7 +94,7 @@ def stretch_map(x: Any, order: Any, low: Any, high: Any, periodic: Any, *kernels
     """Evaluate `StretchMap`: the kernels are imaginary parts of 1/(z - i), or real parts of 2/(1 - q) - 1 with q = exp(-k w + i k (x - c)).
 
     Raises:
-        NotImplementedError: a derivative above the fifth of a periodic map, or of an order that no operator asks for.
+        EvaluationError: a derivative above the fifth of a periodic map.
     """
     x, n = np.asarray(x, dtype=float)[..., None], int(order) - 1
     centres, widths, masses = np.asarray(kernels, dtype=float).reshape(-1, 3).T
@@ -113,7 +115,10 @@ def stretch_map(x: Any, order: Any, low: Any, high: Any, periodic: Any, *kernels
     # The numerators are Euler's polynomials: (q d/dq)^n 1/(1 - q) = q A_n(q)/(1 - q)^(n + 1).
     euler = {0: (1,), 1: (1, 0), 2: (1, 1, 0), 3: (1, 4, 1, 0), 4: (1, 11, 11, 1, 0)}
     if n not in euler:
-        raise NotImplementedError(f"a periodic stretch was differentiated {n + 1} times; up to five are supported")
+        raise EvaluationError(
+            f"a derivative of order {n + 1} of a stretched periodic axis was asked for; expected five at most. Declare equations up to order four, "
+            "or choose method=\"LeastSquares\", which stretches nothing"
+        )
     pole = 1 / (1 - q)
     power = pole
     for _ in range(n):

@@ -59,8 +59,6 @@ class GaussNewton(AbstractMethod):
         """Fits every problem whose derivatives the streams carry."""
         if compiled.ir.coefficients or compiled.ir.penalties:
             return Suitability(False, "networks of this version solve for no coefficient fields and know no penalties", np.inf)
-        if not compiled.streams.supported:
-            return Suitability(False, "derivatives above second order have no stream plan", np.inf)
         reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
         return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
 
