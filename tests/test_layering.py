@@ -53,9 +53,9 @@ CORE_MAY_REACH_OUT: Mapping[str, tuple[str, ...]] = {
 # One back end, in one place; the networks know tensors, not symbols.
 TORCH_LIVES_IN = ("pinnsiren.compiler.torch_program", "pinnsiren.networks.*", "pinnsiren.training.*")
 SYMPY_STAYS_OUT_OF = ("pinnsiren.networks.*",)
-# The command line stands last, so it can hide no circle; `pinnsiren list` and a mistyped name must not wait for torch. By
-# `import_module("...")` only, so that the edge is still checked.
-MAY_DEFER = ("pinnsiren.cli",)
+# The command line stands last, so it can hide no circle; `pinnsiren list` and a mistyped name must not wait for torch. The kernels need Triton, which
+# only GPU builds of torch bring along. By `import_module("...")` only, so that the edge is still checked.
+MAY_DEFER = ("pinnsiren.cli", "pinnsiren.networks.fused_sine")
 
 
 @dataclass(frozen=True)
