@@ -181,7 +181,7 @@ def test_chunks_of_points_do_not_change_the_result(n_points: int, monkeypatch: p
     module = Siren(width=8, depth=2, omega_0=4.0).build(2, N_OUT)
     inputs = _box_streams(_normal(n_points, 2, seed=2), torch.ones(2, dtype=torch.float64), layout)
     contraction = _symmetric(1, n_points, 2, 2, seed=3)
-    monkeypatch.setattr("pinnsiren.networks.sine_adjoint._CPU_CHUNK_BYTES", 1)
+    monkeypatch.setattr("pinnsiren.networks.sine_sweep._CPU_CHUNK_BYTES", 1)
     streams, reference = module.streams(inputs, contraction, layout), module.taped_streams(inputs, contraction, layout)
     _assert_streams_agree(streams, reference)
     _assert_agree(_gradients(streams, module), _gradients(reference, module))
