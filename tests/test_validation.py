@@ -19,6 +19,7 @@ from pinnsiren.reference_solvers.linear_box import LinearBoxSolver
 from pinnsiren.solving import solve
 from pinnsiren.status import Status
 from pinnsiren.validation import save_figures, save_reports, validate
+from pinnsiren.validation.comparison import estimate_holds
 from pinnsiren.validation.demo import run_demo, table
 from pinnsiren.validation.diagnostic_figures import amplitude_spectrum, draw_history
 from pinnsiren.validation.free_constants import free_constant_fields
@@ -203,6 +204,11 @@ def test_an_exact_solution_suffices_where_the_grid_refuses():
     report = validate(StandIn(beam(exact=sp.sin(3 * x) + 2), {"u": off}))
     assert report.passed
     assert "a derivative of order 4" in report.refusals
+
+
+@pytest.mark.parametrize(("error", "holds"), [(1.4e-5, True), (1.6e-5, False)])
+def test_a_grid_that_knows_less_than_the_solution_does_not_contradict_it(error, holds):
+    assert estimate_holds(error, 1e-5, 1e-12) is holds
 
 
 @pytest.mark.parametrize(("estimate", "honest"), [(KNOWN_ERROR, True), (KNOWN_ERROR / 9, True), (KNOWN_ERROR / 11, False), (np.nan, False)])
