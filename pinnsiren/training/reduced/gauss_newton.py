@@ -3,20 +3,21 @@
     minimise |r + J d|^2 + weight |B (l + d)|^2 / 2 + damping |dtheta|^2,     d = G dtheta the change of log m, G the network's Jacobian
 
 With dtheta = G'z and K = G G', (M K + damping) z = -g, M the Hessian and g the gradient in log m: as many unknowns as nodes, however many parameters.
+Where the nodes are more than the parameters, (G'M G + damping) dtheta = -G'g.
 
 Input: medium, linearised simulator, prior. Output: the medium, moved; phi.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
-from pinnsiren.training.reduced.medium import NetworkMedium
 from pinnsiren.training.reduced.roughness import Roughness
 
 Array = NDArray[Any]
@@ -27,25 +28,46 @@ MOST_TRIALS = 6
 STALLED = 1e-3  # relative decrease of the objective below which a descent ends
 
 
+class Medium(Protocol):
+    """What a medium with parameters offers; see `NetworkMedium`."""
+
+    def vector(self) -> Array:
+        """Return the parameters."""
+
+    def move_to(self, parameters: Array) -> None:
+        """Set the parameters."""
+
+    def log_model(self) -> Array:
+        """Return log m where it may change."""
+
+    def model(self) -> Array:
+        """Return m on all nodes."""
+
+    def jacobian(self) -> Array:
+        """Return d log m / d parameters."""
+
+
 @dataclass
 class MediumFit:
     """A medium on its way.
 
     Attributes:
-        medium: the network.
+        medium: the network behind its transform.
         prior: on the change of log m from the start, or None.
         observed: called after every accepted step with (phi, objective).
         expired: asked before every step whether the budget is spent.
+        start: log m from which changes count, (n_active,); None for that of the medium as it is given.
     """
 
-    medium: NetworkMedium
+    medium: Medium
     prior: Roughness | None
     observed: Callable[[float, float], None]
     expired: Callable[[], bool]
     damping: float = FIRST_DAMPING
+    start: Array | None = None
 
     def __post_init__(self) -> None:
-        self._start = self.medium.log_model()
+        self._start = self.medium.log_model() if self.start is None else self.start
 
     def change(self) -> Array:
         """Return the change of log m from the start."""
@@ -73,22 +95,25 @@ class MediumFit:
 
     def _step(self, simulator: LinearisedSimulator, here: Linearisation, weight: float, objective: float) -> tuple[Linearisation, float] | None:
         """Take the first damped step that lowers the objective; None when none does."""
-        log_model = self.medium.log_model()
-        active = self.medium.active
         # d m = m d log m.
-        rows = here.jacobian[:, active] * np.exp(log_model)
-        hessian, gradient = 2 * rows.T @ rows, 2 * rows.T @ here.residual
+        rows = here.jacobian * np.exp(self.medium.log_model())
+        curvature, gradient = sparse.csr_matrix((rows.shape[1],) * 2), 2 * rows.T @ here.residual
         if self.prior is not None and weight:
             penalty = self.prior.rows(self.change())
             curvature = weight * (penalty.T @ penalty)
-            hessian, gradient = hessian + curvature.toarray(), gradient + curvature @ self.change()
+            gradient = gradient + curvature @ self.change()
         slopes, base = self.medium.jacobian(), self.medium.vector()
-        kernel = slopes @ slopes.T
-        product = hessian @ kernel
-        size = float(np.linalg.norm(product, 2)) if len(product) < 50 else _largest(product)
+        small = slopes.shape[1] < slopes.shape[0]
+        if small:
+            moved = rows @ slopes
+            product = 2 * moved.T @ moved + slopes.T @ (curvature @ slopes)
+            gradient = slopes.T @ gradient
+        else:
+            product = (2 * rows.T @ rows + curvature.toarray()) @ (slopes @ slopes.T)
+        size = _largest(product)
         for _ in range(MOST_TRIALS):
             z = scipy.linalg.solve(product + self.damping * size * np.eye(len(product)), -gradient)
-            self.medium.move_to(base + slopes.T @ z)
+            self.medium.move_to(base + (z if small else slopes.T @ z))
             trial = simulator.linearise(self.medium.model(), derivative=False)
             value = trial.misfit + weight * self._roughness()
             if np.isfinite(value) and value < objective:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from pinnsiren.reference_solvers.frequency_domain import HelmholtzOperator
+from pinnsiren.reference_solvers.frequency_domain import Discretisation, HelmholtzOperator
 from pinnsiren.reference_solvers.inversion import Acquisition, Simulator
 
 Array = NDArray[Any]
@@ -28,7 +28,7 @@ class Linearisation:
 
     Attributes:
         residual: (n_rows,), real: real and imaginary parts of all observed traces.
-        jacobian: (n_rows, n_nodes), derivative in the squared slowness; empty when it was not asked for.
+        jacobian: (n_rows, n_active), derivative in the squared slowness where it may change; empty when it was not asked for.
         relative: |P u - d| / |d| per frequency.
         amplitudes: (n_frequencies, n_sources), fitted factors, ones unless estimated.
     """
@@ -52,12 +52,21 @@ class LinearisedSimulator:
         frequencies: by index.
         kept: (n_sources, n_receivers), traces that count; None for all that were observed.
         corrections: (n_frequencies, n_sources, n_receivers), what a finer grid predicts beyond this one, or None.
+        active: (n_x, n_y), where the medium may change; None for everywhere.
     """
 
     def __init__(
-        self, simulator: Simulator, frequencies: tuple[int, ...], kept: Array | None = None, corrections: Array | None = None
+        self,
+        simulator: Simulator,
+        frequencies: tuple[int, ...],
+        kept: Array | None = None,
+        corrections: Array | None = None,
+        active: Array | None = None,
     ) -> None:
         self.simulator, self.frequencies, self.corrections = simulator, frequencies, corrections
+        shape = simulator.modelling.grid.shape
+        self.active = np.ones(shape, dtype=bool).ravel() if active is None else np.asarray(active).ravel()
+        self._carriers: dict[int, tuple[Array, Any]] = {}
         acquisition = simulator.acquisition
         observed = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
         self.kept = observed if kept is None else observed & kept
@@ -68,7 +77,7 @@ class LinearisedSimulator:
         share = 1 / np.sqrt(len(parts))
         return Linearisation(
             np.concatenate([share * part.residual for part in parts]),
-            np.concatenate([share * part.jacobian for part in parts]) if derivative else np.zeros((0, model.size)),
+            np.concatenate([share * part.jacobian for part in parts]) if derivative else np.zeros((0, int(self.active.sum()))),
             np.concatenate([part.relative for part in parts]),
             np.concatenate([part.amplitudes for part in parts]),
         )
@@ -87,28 +96,49 @@ class LinearisedSimulator:
         unit = acquisition.noise[number] * acquisition.scale(number) * np.sqrt(self.kept.sum() / _count(acquisition))
         rows = np.flatnonzero(self.kept.T.ravel())
         picked = residual.ravel()[rows] / unit
-        jacobian = np.zeros((0, model.size))
+        jacobian = np.zeros((0, int(self.active.sum())))
         if derivative:
             adjoint = simulator.counted_solve(operator, setting.sampler.T.toarray().astype(complex))
-            complex_rows = _jacobian(operator, adjoint, total, rows) * (np.broadcast_to(factors, data.shape).ravel()[rows] / unit)[:, None]
+            scale = np.broadcast_to(factors, data.shape).ravel()[rows] / unit
+            complex_rows = self._jacobian(number, operator, adjoint, total, rows) * scale[:, None]
+            if simulator.estimates_amplitudes:
+                complex_rows = _without_amplitudes(complex_rows, predicted.ravel()[rows], rows % data.shape[1])
             jacobian = np.concatenate([complex_rows.real, complex_rows.imag])
         size = float(np.linalg.norm(np.where(self.kept.T, data, 0)))
         relative = np.array([np.linalg.norm(residual) / size])
         return Linearisation(np.concatenate([picked.real, picked.imag]), jacobian, relative, factors[None])
 
+    def _jacobian(self, number: int, operator: HelmholtzOperator, adjoint: Array, total: Array, rows: Array) -> Array:
+        """Derivative of the traces `rows`, counted receiver by receiver, where the medium may change: (n_rows, n_active)."""
+        d = operator.discretisation
+        carrying, collect = self._carrier(number, d)
+        receivers, sources = np.divmod(rows, total.shape[1])
+        here, field = adjoint[carrying], total[carrying]
+        if d.scheme.is_star:
+            product = here[:, receivers] * field[:, sources]
+        else:
+            spread_here, spread_field = (d.weights[carrying] @ columns for columns in (adjoint, total))
+            product = (spread_here[:, receivers] * field[:, sources] + here[:, receivers] * spread_field[:, sources]) / 2
+        return np.asarray((collect @ product).T)
+
+    def _carrier(self, number: int, d: Discretisation) -> tuple[Array, Any]:
+        """Return the unknowns of the operator that carry the medium where it may change, and how they add up, (n_active, n_carrying)."""
+        if number not in self._carriers:
+            whole = sparse.csc_matrix(d.collector[self.active] @ sparse.diags(-(d.angular_frequency**2) * d.stretch))
+            carrying = np.flatnonzero(np.diff(whole.indptr))
+            self._carriers[number] = (carrying, sparse.csr_matrix(whole[:, carrying]))
+        return self._carriers[number]
+
+
+def _without_amplitudes(jacobian: Array, predicted: Array, sources: Array) -> Array:
+    """Take out of the derivative what the fitted amplitudes follow: the projection of variable projection (Kaufman 1975)."""
+    projected = jacobian.copy()
+    for source in np.unique(sources):
+        here = np.flatnonzero(sources == source)
+        direction = predicted[here] / np.linalg.norm(predicted[here])
+        projected[here] -= np.outer(direction, np.conj(direction) @ jacobian[here])
+    return projected
+
 
 def _count(acquisition: Acquisition) -> int:
     return int(acquisition.measurements[0].size if acquisition.observed is None else acquisition.observed.sum())
-
-
-def _jacobian(operator: HelmholtzOperator, adjoint: Array, total: Array, rows: Array) -> Array:
-    """Derivative of the traces `rows`, counted receiver by receiver, in the model of the box: (n_rows, n_nodes)."""
-    d = operator.discretisation
-    receivers, sources = np.divmod(rows, total.shape[1])
-    if d.scheme.is_star:
-        product = adjoint[:, receivers] * total[:, sources]
-    else:
-        spread_adjoint, spread_total = d.weights @ adjoint, d.weights @ total
-        product = (spread_adjoint[:, receivers] * total[:, sources] + adjoint[:, receivers] * spread_total[:, sources]) / 2
-    collect = d.collector @ sparse.diags(-(d.angular_frequency**2) * d.stretch)
-    return np.asarray((collect @ product).T)

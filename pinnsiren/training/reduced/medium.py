@@ -2,7 +2,7 @@
 
     log m(x) = log low + (log high - log low) * sigmoid(t(x) + s(x) / slope(x)),    s = N(x; theta) - N(x; theta_0)
 
-t is the start behind the inverse transform and `slope` the derivative there, so that m starts where it was declared and log m moves as s does at first.
+t is the start behind the inverse transform and `slope` the derivative there: m starts where it was declared, and log m moves as s does at first.
 
 Input: grid, bounds, start, where the medium may change, network record, seed. Output: `NetworkMedium`.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.networks import AbstractNetwork
@@ -47,12 +48,11 @@ class NetworkMedium:
         self._unit = 0.5 * float(np.max(np.array(grid.high) - np.array(grid.low)))
         self._layout = StreamLayout(2, (), 0)
         self.module = network.build(2, 1, seed=seed)
+        self._first = network.build(2, 1, seed=seed)
         inside = nodes[self.active]
         self._inputs = self._scaled(inside)
         self._offset = self._network(self._inputs)
-        share = np.clip((np.log(start.ravel()[self.active]) - self._low) / self._range, NEAREST_BOUND, 1 - NEAREST_BOUND)
-        self._logit = np.log(share / (1 - share))
-        self._slope = self._range * share * (1 - share)
+        self._logit, self._slope = self._transform(start.ravel()[self.active])
 
     def vector(self) -> Array:
         """Return a copy of the parameters as one vector."""
@@ -75,18 +75,38 @@ class NetworkMedium:
 
     def jacobian(self) -> Array:
         """Return d log m / d parameters where the medium may change, (n_active, n_parameters)."""
-        seeds = torch.ones(1, 1, self._inputs.shape[1], 1, dtype=torch.float64)
-        slopes = residual_jacobian(self.module, self._inputs, None, self._layout, seeds).numpy()
         share = self._share()
-        return np.asarray(slopes * (self._range * share * (1 - share) / self._slope)[:, None])
+        return np.asarray(self.raw_slopes() * (self._range * share * (1 - share) / self._slope)[:, None])
+
+    def raw_change(self) -> Array:
+        """Return s where the medium may change, (n_active,)."""
+        return np.asarray(self._network(self._inputs) - self._offset)
+
+    def raw_slopes(self) -> Array:
+        """Return ds / d parameters where the medium may change, (n_active, n_parameters)."""
+        seeds = torch.ones(1, 1, self._inputs.shape[1], 1, dtype=torch.float64)
+        return np.asarray(residual_jacobian(self.module, self._inputs, None, self._layout, seeds).numpy())
+
+    def raw_change_at(self, points: Array) -> Array:
+        """Return s at points (n, 2), wherever they lie."""
+        inputs = self._scaled(points)
+        return np.asarray(self._network(inputs) - self._network(inputs, self._first))
+
+    def log_model_at(self, points: Array, start: Array) -> Array:
+        """Return log m at points (n, 2) where it may change, given m of the start there, (n,)."""
+        logit, slope = self._transform(start)
+        return np.asarray(self._low + self._range * expit(logit + self.raw_change_at(points) / slope))
+
+    def _transform(self, start: Array) -> tuple[Array, Array]:
+        share = np.clip((np.log(start) - self._low) / self._range, NEAREST_BOUND, 1 - NEAREST_BOUND)
+        return np.asarray(np.log(share / (1 - share))), np.asarray(self._range * share * (1 - share))
 
     def _share(self) -> Array:
-        change = self._network(self._inputs) - self._offset
-        return np.asarray(1 / (1 + np.exp(-(self._logit + change / self._slope))))
+        return np.asarray(expit(self._logit + self.raw_change() / self._slope))
 
     def _scaled(self, points: Array) -> torch.Tensor:
         return torch.from_numpy((points - self._centre) / self._unit)[None]
 
-    def _network(self, inputs: torch.Tensor) -> Array:
+    def _network(self, inputs: torch.Tensor, module: Any = None) -> Array:
         with torch.no_grad():
-            return np.asarray(self.module.streams(inputs, None, self._layout)[0, :, 0].numpy())
+            return np.asarray((module or self.module).streams(inputs, None, self._layout)[0, :, 0].numpy())
