@@ -177,7 +177,7 @@ def test_data_of_the_other_time_convention_are_refused_with_the_remedy():
 
 def test_too_many_nodes_make_the_grid_coarser():
     problem = declared()
-    fine, coarse = (read_survey(problem, step=None, most_nodes=n, estimate_amplitudes=False, seed=0) for n in (2500, 60))
+    fine, coarse = (read_survey(problem, step=None, most_nodes=n, estimate_amplitudes=False, seed=0) for n in (1000, 60))
     assert coarse.declared.active.sum() < fine.declared.active.sum()
     # A coarse grid is believed less.
     assert np.all(coarse.noise > fine.noise)

@@ -116,9 +116,9 @@ def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
     """
     first = parts[0]
     for part in parts[1:]:
-        masks = [np.ones(one.measurements.shape[1:], dtype=bool) if one.observed is None else one.observed for one in (part, first)]
+        here, there = (np.ones(one.measurements.shape[1:], dtype=bool) if one.observed is None else one.observed for one in (part, first))
         same = np.array_equal(part.sources, first.sources) and np.array_equal(part.receivers, first.receivers) and part.variance == first.variance
-        if not same or not np.array_equal(*masks):
+        if not same or not np.array_equal(here, there):
             raise ReferenceSolverError(f"the fields of `{problem.name}` have different sources or receivers; expected the same at every frequency")
     return Acquisition.of(
         angular_frequencies=np.concatenate([part.angular_frequencies for part in parts]),

@@ -67,6 +67,7 @@ class MediumFit:
     start: Array | None = None
 
     def __post_init__(self) -> None:
+        self.stalled = False
         self._start = self.medium.log_model() if self.start is None else self.start
 
     def change(self) -> Array:
@@ -75,6 +76,7 @@ class MediumFit:
 
     def descend(self, simulator: LinearisedSimulator, weight: float, iterations: int, floor: float = 0.0) -> Linearisation:
         """Take at most so many steps; ends early where the objective stalls, or phi is at or below the floor."""
+        self.stalled = False
         here = simulator.linearise(self.medium.model())
         objective = here.misfit + weight * self._roughness()
         for _ in range(iterations):
@@ -82,11 +84,13 @@ class MediumFit:
                 break
             moved = self._step(simulator, here, weight, objective)
             if moved is None:
+                self.stalled = True
                 break
             decrease = objective - moved[1]
             here, objective = moved
             self.observed(here.misfit, objective)
             if decrease < STALLED * objective:
+                self.stalled = True
                 break
         return here
 

@@ -44,6 +44,21 @@ class Linearisation:
         return float(self.residual @ self.residual)
 
 
+@dataclass(frozen=True)
+class Solved:
+    """What one model gives at one frequency.
+
+    Attributes:
+        operator: factorised; knows the model.
+        total: (size, n_sources), fields.
+        predicted: (n_receivers, n_sources).
+    """
+
+    operator: HelmholtzOperator
+    total: Array
+    predicted: Array
+
+
 class LinearisedSimulator:
     """A simulator with its Jacobian, for a choice of frequencies and traces.
 
@@ -53,6 +68,7 @@ class LinearisedSimulator:
         kept: (n_sources, n_receivers), traces that count; None for all that were observed.
         corrections: (n_frequencies, n_sources, n_receivers), what a finer grid predicts beyond this one, or None.
         active: (n_x, n_y), where the medium may change; None for everywhere.
+        remembered: fields of the last model per frequency, shared by those who ask for the same simulator; None for a memory of its own.
     """
 
     def __init__(
@@ -62,11 +78,13 @@ class LinearisedSimulator:
         kept: Array | None = None,
         corrections: Array | None = None,
         active: Array | None = None,
+        remembered: "dict[int, Solved] | None" = None,
     ) -> None:
         self.simulator, self.frequencies, self.corrections = simulator, frequencies, corrections
         shape = simulator.modelling.grid.shape
         self.active = np.ones(shape, dtype=bool).ravel() if active is None else np.asarray(active).ravel()
         self._carriers: dict[int, tuple[Array, Any]] = {}
+        self._remembered: dict[int, Solved] = {} if remembered is None else remembered
         acquisition = simulator.acquisition
         observed = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
         self.kept = observed if kept is None else observed & kept
@@ -85,7 +103,7 @@ class LinearisedSimulator:
     def _one(self, number: int, model: Array, derivative: bool) -> Linearisation:
         simulator, acquisition = self.simulator, self.simulator.acquisition
         setting = simulator.frequency(number)
-        operator, total, predicted = simulator.fields(number, model)
+        operator, total, predicted = self._fields(number, model)
         if self.corrections is not None:
             predicted = predicted + self.corrections[number].T
         data = np.where(self.kept.T, acquisition.measurements[number].T, 0)
@@ -107,6 +125,14 @@ class LinearisedSimulator:
         size = float(np.linalg.norm(np.where(self.kept.T, data, 0)))
         relative = np.array([np.linalg.norm(residual) / size])
         return Linearisation(np.concatenate([picked.real, picked.imag]), jacobian, relative, factors[None])
+
+    def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
+        """Operator, fields and predictions; a step that was tried and accepted asks for them twice."""
+        known = self._remembered.get(number)
+        if known is None or not np.array_equal(known.operator.model, model):
+            known = Solved(*self.simulator.fields(number, model))
+            self._remembered[number] = known
+        return known.operator, known.total, known.predicted
 
     def _jacobian(self, number: int, operator: HelmholtzOperator, adjoint: Array, total: Array, rows: Array) -> Array:
         """Derivative of the traces `rows`, counted receiver by receiver, where the medium may change: (n_rows, n_active)."""

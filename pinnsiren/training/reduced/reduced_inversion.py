@@ -45,7 +45,7 @@ class ReducedInversion(AbstractMethod):
     estimate_amplitudes: bool = False
     shots_per_step: int | None = None
     step: float | None = None
-    most_nodes: int = 2500
+    most_nodes: int = 1000
 
     def __post_init__(self) -> None:
         if self.prior not in PRIORS:

@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
+FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH = 5  # rounds at the last weight
 SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
 FINAL, PHASES = 2, 3
@@ -89,10 +90,8 @@ class ReducedRun(AbstractRun):
         begun = perf_counter()
         search = self.searches[self.stage]
         floor_known = self.stage >= FINAL or not any(self.survey.declared.undeclared)
-        search.advance(self.survey, self._kept(), floor_known)
-        phi, checked, weight, group = search.phi, search.checked, search.weight, search.group
-        if not search.tried:  # the next group has begun
-            phi = checked = np.nan
+        weight, group = search.weight, search.group
+        here = search.advance(self.survey, self._kept(), floor_known)
         self.last_seconds = perf_counter() - begun
         late = self.stage < FINAL and self.elapsed + self.last_seconds > SHARES[self.stage] * self.settings.seconds
         if search.done or late:
@@ -101,8 +100,8 @@ class ReducedRun(AbstractRun):
             "stage": float(self.stage),
             "frequencies": float(group + 1),
             "weight": weight,
-            "misfit": phi,
-            "fresh_residual": checked,
+            "misfit": here.misfit,
+            "fresh_residual": search.last_checked,
             "wave_solves": float(self.survey.total_solves),
             "estimated_error": self.estimate,
         }
@@ -152,7 +151,7 @@ class ReducedRun(AbstractRun):
         self.survey.correct(model, fine_model(chosen.medium, self.survey.finer))
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
-        final.group, final.weight, final.polish = final.last, RAISING * chosen.weight, POLISH
+        final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
         self.searches.append(final)
         self.stage = FINAL
 
@@ -167,7 +166,7 @@ class ReducedRun(AbstractRun):
         declared, final = self.survey.declared, self.searches[FINAL]
         start = np.log(declared.start.ravel()[declared.active.ravel()])
         fit = MediumFit(medium, final.fit.prior, lambda phi, objective: None, self._expired, start=start)
-        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH)
+        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH, FINE_LOWERING)
         self.searches.append(phases)
         self.stage = PHASES
 

@@ -45,8 +45,11 @@ class Search:
         group: the frequencies up to this one, in the survey's order, are explained now.
         weight: of the prior.
         polish: rounds at the last weight after the noise is met.
+        lowering: factor from one weight to the next.
         tried: (weight, phi, phi of the traces held back) of this group.
         done: whether it is over.
+        relative: misfit of the traces held back relative to the data, per frequency of the last step.
+        last_checked: their phi.
     """
 
     belief: Belief
@@ -55,9 +58,11 @@ class Search:
     group: int = 0
     weight: float = 0.0
     polish: int = 0
+    lowering: float = LOWERING
     tried: list[tuple[float, float, float]] = field(default_factory=list)
     done: bool = False
     relative: Array = field(default_factory=lambda: np.zeros(0))
+    last_checked: float = np.inf
 
     @property
     def medium(self) -> Any:
@@ -82,7 +87,8 @@ class Search:
             kept: traces that count here; None for all, without a check on those held back.
             floor_known: whether the noise is declared or estimated, so that the misfit ends the search.
         """
-        frequencies = survey.order[: self.group + 1]
+        # A candidate takes each frequency with the one below it, so that what was explained stays so; the answer takes all.
+        frequencies = survey.order[max(0, self.group - 1) : self.group + 1] if kept is not None else survey.order[: self.group + 1]
         simulator = survey.linearised(frequencies, kept)
         has_prior = self.fit.prior is not None
         if not self.tried and self.weight == 0 and has_prior:
@@ -92,19 +98,22 @@ class Search:
         checked = here
         if kept is not None:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
-        self.relative = checked.relative
+        self.relative, self.last_checked = checked.relative, checked.misfit
         self.tried.append((self.weight, here.misfit, checked.misfit))
         self._go_on(floor_known)
+        if self.done and kept is not None:
+            checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
+            self.relative, self.tried[-1] = checked.relative, (self.weight, here.misfit, checked.misfit)
         return here
 
     def _go_on(self, floor_known: bool) -> None:
         met = floor_known and self.phi <= 1
         if not (met or self._stalls() or self._overfits(floor_known)):
-            self.weight *= LOWERING
+            self.weight *= self.lowering
             return
         if self.group < self.last:
             self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
-        elif self.polish > 0 and self.fit.prior is not None:
+        elif self.polish > 0 and self.fit.prior is not None and not self.fit.stalled:
             self.polish -= 1
         else:
             self.done = True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.problem import Problem
 from pinnsiren.reference_solvers.inversion import Acquisition, DeclaredInversion, Simulator, read_inversion
-from pinnsiren.training.reduced.linearised import LinearisedSimulator
+from pinnsiren.training.reduced.linearised import LinearisedSimulator, Solved
 
 Array = NDArray[Any]
 
@@ -61,6 +61,7 @@ class Survey:
 
     def __post_init__(self) -> None:
         self._simulator: Simulator | None = None
+        self._remembered: dict[int, Solved] = {}
 
     @property
     def acquisition(self) -> Acquisition:
@@ -78,7 +79,7 @@ class Survey:
 
     def renew(self) -> None:
         """Forget what was prepared, because noise or receivers changed."""
-        self.wave_solves, self._simulator = self.total_solves, None
+        self.wave_solves, self._simulator, self._remembered = self.total_solves, None, {}
 
     @property
     def total_solves(self) -> int:
@@ -87,7 +88,7 @@ class Survey:
 
     def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active)
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active, self._remembered)
 
     def fine_simulator(self) -> Simulator:
         """Return the wave equation on the finer grid."""
