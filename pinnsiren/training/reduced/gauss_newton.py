@@ -17,6 +17,7 @@ import scipy.linalg
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
+from pinnsiren.errors import ReferenceSolverError
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.roughness import Roughness
 
@@ -118,14 +119,20 @@ class MediumFit:
         for _ in range(MOST_TRIALS):
             z = scipy.linalg.solve(product + self.damping * size * np.eye(len(product)), -gradient)
             self.medium.move_to(base + (z if small else slopes.T @ z))
-            trial = simulator.linearise(self.medium.model(), derivative=False)
-            value = trial.misfit + weight * self._roughness()
+            value = self._tried(simulator) + weight * self._roughness()
             if np.isfinite(value) and value < objective:
                 self.damping = max(LOWERING * self.damping, 1e-12)
                 return simulator.linearise(self.medium.model()), value
             self.damping *= RAISING
         self.medium.move_to(base)
         return None
+
+    def _tried(self, simulator: LinearisedSimulator) -> float:
+        """Return phi of the medium as it is now, infinite where the grid cannot carry its waves."""
+        try:
+            return simulator.linearise(self.medium.model(), derivative=False).misfit
+        except ReferenceSolverError:
+            return float(np.inf)
 
 
 def _largest(product: Array) -> float:

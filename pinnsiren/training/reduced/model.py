@@ -42,7 +42,7 @@ class ReducedModel:
     """Medium and fields.
 
     Attributes:
-        problem: the declaration.
+        compiled: the problem; its rewrites may count a part of the fields as known, which is taken off here.
         declared: what it gives on the grid of the run.
         finer: on the grid of the fields.
         step: of the grid as it was asked for.
@@ -52,7 +52,7 @@ class ReducedModel:
         deviation: (n_active,), standard deviation of log m on the nodes of the run where it may change; empty before it is known.
     """
 
-    problem: Problem
+    compiled: CompiledProblem
     declared: DeclaredInversion
     finer: DeclaredInversion
     step: float | None
@@ -63,7 +63,7 @@ class ReducedModel:
     independence: str = SHARING
 
     def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
-        """Return a derivative of a field, (n_points, n_shots), or of the squared slowness, (n_points, 1)."""
+        """Return a derivative of a field's unknown part, (n_points, n_shots), or of the squared slowness, (n_points, 1)."""
         if field_index >= len(self.problem.fields):
             return np.asarray(self._differences(lambda x: self.slowness_at(x)[:, None], points, orders))
         number = field_index
@@ -74,7 +74,8 @@ class ReducedModel:
             real.ev(*points.T, *orders) + 1j * imaginary.ev(*points.T, *orders) for real, imaginary in self._splines(number)
         ], axis=-1)  # fmt: skip
         total = values + scattered
-        return np.asarray(np.conj(total) if self._signs[number] > 0 else total)
+        field = np.conj(total) if self._signs[number] > 0 else total
+        return np.asarray(field - self.compiled.known_part(number, points, orders))
 
     def slowness_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the squared slowness at points (n, 2): the start outside the support."""
@@ -117,6 +118,11 @@ class ReducedModel:
             "levels": np.array(levels, dtype=float),
             "deviation": np.asarray(self.deviation, dtype=float),
         }
+
+    @property
+    def problem(self) -> Problem:
+        """The declaration."""
+        return self.compiled.original
 
     # -- parts --------------------------------------------------------------------------------------------------------------------------------
 
@@ -178,9 +184,9 @@ def fine_model(medium: NetworkMedium | TwoPhaseMedium, finer: DeclaredInversion)
     return np.asarray(model)
 
 
-def build_model(problem: Problem, survey: Survey, network: Siren, seed: int, medium: Any, deviation: Array) -> ReducedModel:
+def build_model(compiled: CompiledProblem, survey: Survey, network: Siren, seed: int, medium: Any, deviation: Array) -> ReducedModel:
     """Return the model of a run."""
-    return ReducedModel(problem, survey.declared, survey.finer, survey.step, network, seed, medium, deviation)
+    return ReducedModel(compiled, survey.declared, survey.finer, survey.step, network, seed, medium, deviation)
 
 
 def reduced_model_from_state(compiled: CompiledProblem, state: StateTree) -> ReducedModel:
@@ -197,4 +203,4 @@ def reduced_model_from_state(compiled: CompiledProblem, state: StateTree) -> Red
         medium = TwoPhaseMedium(medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1])))
     medium.move_to(np.asarray(state["vector"]))
     deviation = np.atleast_1d(np.asarray(state["deviation"], dtype=float))
-    return ReducedModel(problem, declared, read_finer(problem, declared), step, network, seed, medium, deviation)
+    return ReducedModel(compiled, declared, read_finer(problem, declared), step, network, seed, medium, deviation)

@@ -63,7 +63,7 @@ class ReducedRun(AbstractRun):
     """Searches one after the other, one weight per step."""
 
     def __init__(self, method: Choices, compiled: CompiledProblem, settings: RunSettings) -> None:
-        self.method, self.problem, self.settings = method, compiled.original, settings
+        self.method, self.compiled, self.settings = method, compiled, settings
         self.survey = read_survey(
             compiled.original,
             step=method.step,
@@ -227,7 +227,7 @@ class ReducedRun(AbstractRun):
         """Return the medium of the last search."""
         answer = self.searches[-1] if self.stage >= FINAL else self.searches[self.stage]
         network = self.method.network.with_frequencies(answer.belief.frequency, answer.belief.frequency)
-        return build_model(self.problem, self.survey, network, self.settings.seed, answer.medium, self.deviation)
+        return build_model(self.compiled, self.survey, network, self.settings.seed, answer.medium, self.deviation)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------------------------------
 
