@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.plane_waves import PlaneWaves
+    from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
     from pinnsiren.training.time_windows import TimeWindows
@@ -85,6 +86,7 @@ _LOADED_ON_USE = {
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "JointLeastSquares": "pinnsiren.training.joint_least_squares",
+    "ReducedInversion": "pinnsiren.training.reduced.reduced_inversion",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
@@ -120,7 +122,8 @@ __all__ = [
     "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
     "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
-    "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
+    "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReducedInversion",
+    "ReferenceSolverError",
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
     "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",

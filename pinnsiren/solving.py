@@ -36,6 +36,7 @@ from pinnsiren.training.method import AbstractMethod, RunSettings
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
+from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
@@ -43,7 +44,8 @@ from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
-FORMULATIONS = ("auto", "direct")
+FORMULATIONS = ("auto", "direct", "reduced")
+REDUCED = "reduced"
 PRECISIONS = ("auto", "float64", "float32")
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
@@ -55,6 +57,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     PlaneWaves(),
     WaveModes(),
     TimeWindows(),
+    ReducedInversion(),
     JointLeastSquares(),
     LBFGS(),
     GaussNewton(),
@@ -131,7 +134,7 @@ def solve(
         problem: the declaration.
         plan: an edited plan of the same problem; None makes one.
         method: a record, its name, or `"auto"`: the structure decides.
-        formulation: `"auto"` or `"direct"`.
+        formulation: `"auto"`, `"direct"`, or `"reduced"`: the fields of an inverse wave problem follow from the medium through a grid solver.
         network: record of a network for trained methods.
         tolerance: wanted relative L2 error, 1e-3 when None; an explicit one stops the run as soon as it is met.
         seconds: budget, 60 when None.
@@ -155,6 +158,8 @@ def solve(
         raise ProblemError(f"plan={plan!r} is no plan; expected None, or what plan(problem) returned")
     if formulation not in FORMULATIONS:
         raise ProblemError(f"formulation=\"{formulation}\" is unknown; expected one of {FORMULATIONS}")
+    if formulation == REDUCED and plan is None and method == "auto":
+        method = ReducedInversion()
     used = plan if plan is not None else _make_plan(problem, method, network)
     if used.problem is not problem and declaration_digest(used.problem) != declaration_digest(problem):
         raise ProblemError(f"the plan was made for `{used.problem.name}`; problem `{problem.name}` needs a plan of its own: plan(problem)")

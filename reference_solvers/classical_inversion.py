@@ -49,7 +49,7 @@ class ClassicalInversionSolver(AbstractReferenceSolver):
     order = _ORDER
 
     def supports(self, problem: Problem) -> Support:
-        """One Helmholtz equation of the plane with an unknown squared slowness, layers all around, and observations with their noise."""
+        """Helmholtz equations of the plane, one per frequency, with an unknown squared slowness, layers all around, and observations with noise."""
         if not any(isinstance(declaration_of(unknown), UnknownFieldDeclaration) for unknown in problem.unknowns):
             return Support(False, "it inverts for an unknown field, and the problem declares none")
         try:
@@ -81,8 +81,7 @@ class ClassicalInversionSolver(AbstractReferenceSolver):
             _relative(results[other].squared_slowness, results[best].squared_slowness), _relative(fields[other], fields[best])
         )
         heard, unheard = _unheard(declared, results[best], fields[best])
-        sign = next(condition for condition in problem.conditions if isinstance(condition, PML)).sign
-        return _as_solution(problem, declared, results[best], fields[best] if sign <= 0 else np.conj(fields[best]), {
+        return _as_solution(problem, declared, results[best], fields[best], {
             "seconds": time.perf_counter() - began,
             "error_estimate": _SAFETY * max(spread, unheard),
             "notes": (
@@ -98,7 +97,8 @@ class ClassicalInversionSolver(AbstractReferenceSolver):
 def _unheard(declared: DeclaredInversion, result: InversionResult, fields: Array) -> tuple[float, float]:
     """Misfit of the start over the noise, and the relative change from the start as far as the noise hides it; infinite where it hides most."""
     simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
-    heard = float(simulator.misfit(declared.start, (0,)).relative[0] / declared.acquisition.noise[0])
+    frequencies = tuple(range(len(declared.acquisition.angular_frequencies)))
+    heard = float(np.max(simulator.misfit(declared.start, frequencies).relative / declared.acquisition.noise))
     if heard <= _FAINT:
         return heard, np.inf
     if heard > _AUDIBLE:
@@ -108,10 +108,12 @@ def _unheard(declared: DeclaredInversion, result: InversionResult, fields: Array
 
 
 def _fields(declared: DeclaredInversion, model: Array) -> Array:
-    """Total fields of all shots, (n_shots, n_x, n_y)."""
+    """Total fields of all frequencies and shots, (n_frequencies, n_shots, n_x, n_y)."""
     simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
-    _, total, _ = simulator.fields(0, model)
-    return simulator.frequency(0).discretisation.restrict(total)
+    return np.stack([
+        simulator.frequency(number).discretisation.restrict(simulator.fields(number, model)[1])
+        for number in range(len(declared.acquisition.angular_frequencies))
+    ])  # fmt: skip
 
 
 def _relative(first: Array, second: Array) -> float:
@@ -122,13 +124,15 @@ def _as_solution(problem: Problem, declared: DeclaredInversion, result: Inversio
     field = problem.fields[0]
     unknown = next(u for u in problem.unknowns if isinstance(declaration_of(u), UnknownFieldDeclaration))
     grid, shots = declared.modelling.grid, declaration_of(field).shots
-    stack = fields if shots is not None else fields[0]
-    name, medium = declaration_of(field).name, declaration_of(unknown).name
-    on_grid = {
-        name: FieldOnGrid(name, grid.axes, stack, (None,) * (shots or 1), shots, tuple(field.args)),
-        # A medium jumps: higher splines would ring beside the edges.
-        medium: FieldOnGrid(medium, grid.axes, result.squared_slowness, (None,), None, tuple(field.args), degree=1),
-    }
+    medium = declaration_of(unknown).name
+    signs = {condition.field: condition.sign for condition in problem.conditions if isinstance(condition, PML)}
+    on_grid = {}
+    for candidate, values in zip(problem.fields, fields, strict=True):
+        name = declaration_of(candidate).name
+        stack = values if signs[candidate] <= 0 else np.conj(values)
+        on_grid[name] = FieldOnGrid(name, grid.axes, stack if shots is not None else stack[0], (None,) * (shots or 1), shots, tuple(field.args))
+    # A medium jumps: higher splines would ring beside the edges.
+    on_grid[medium] = FieldOnGrid(medium, grid.axes, result.squared_slowness, (None,), None, tuple(field.args), degree=1)
     return GridSolution(
         problem=problem.name,
         coordinates=tuple(field.args),

@@ -5,6 +5,7 @@ cores of narrow sources; inside them they are listed apart. The exact solution j
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def validate(solution: Solution, against: Any = "auto", tolerance: float | None 
     problem = solution.problem
     wanted = tolerance if tolerance is not None else solution.tolerance or DEFAULT_TOLERANCE
     references, refusals = _references(problem, against)
+    references = [_with_what_is_shared(reference, solution) for reference in references]
     cores = tuple(solution.cores)
     points = sample_points(problem.domain, cores)
     free = free_constant_fields(problem)
@@ -76,6 +78,12 @@ def validate(solution: Solution, against: Any = "auto", tolerance: float | None 
         notes=_notes(problem, cores, free),
         seconds=time.perf_counter() - start,
     )
+
+
+def _with_what_is_shared(reference: Reference, solution: Solution) -> Reference:
+    """A model that comes from a grid solver says so; a grid reference is then another scheme on another grid, but no stranger."""
+    shared = getattr(solution.model, "independence", "")
+    return replace(reference, independent=False, independence=shared) if shared and reference.kind == "grid" else reference
 
 
 def covers(reference: Reference, problem: Problem) -> bool:

@@ -13,6 +13,7 @@ from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.plane_waves import PlaneWaves
+from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
 from pinnsiren.training.stages import Stages
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 from pinnsiren.training.time_windows import TimeWindows
@@ -21,7 +22,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
     LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
-    CloudDistance, GaussNewton, LBFGS, Adam, Stages,
+    CloudDistance, ReducedInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}

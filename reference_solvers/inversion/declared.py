@@ -1,7 +1,8 @@
 """From a declared inverse problem to an acquisition: squared slowness as `unknown_field`, shots as `SourceFamily`, data as `Observations`.
 
-Input: a `Problem` whose one equation is `laplacian(u) + k^2 m u = f` with a number k, a layer (`PML`) on every face and observations of u.
-Output: `DeclaredInversion`: acquisition, modelling, start, bounds, and where m may change. Problems for exp(-i w t) are conjugated on the way.
+Input: a `Problem` with one equation `laplacian(u) + k^2 m u = f` per field u, a number k each and one m for all, a layer (`PML`) on every face and
+observations of every u: as many fields as frequencies. Output: `DeclaredInversion`: acquisition, modelling, start, bounds, and where m may change;
+frequencies in the order of the fields. Problems for exp(-i w t) are conjugated on the way.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class DeclaredInversion:
         start: squared slowness (n_x, n_y), cell averages of the declared initial value.
         bounds: of the squared slowness.
         active: (n_x, n_y), the declared support.
+        undeclared: per frequency, whether its noise was left out (or zero) and a level given by the caller stands in its place.
     """
 
     acquisition: Acquisition
@@ -47,6 +49,7 @@ class DeclaredInversion:
     start: Array
     bounds: tuple[float, float]
     active: Array
+    undeclared: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,24 +61,28 @@ class _Equation:
     sources: tuple[Any, ...]
 
 
-def read_inversion(problem: Problem, *, step: float | None = None) -> DeclaredInversion:
+def read_inversion(problem: Problem, *, step: float | None = None, noise: float | None = None) -> DeclaredInversion:
     """Read a declared inverse problem.
 
     Args:
-        problem: one complex field of two coordinates on a box.
+        problem: complex fields of two coordinates on a box, one equation each, which share the squared slowness.
         step: of the grid; None gives 16 points per shortest wavelength of the declared start.
+        noise: level, relative to the data, for observations that declare none; None refuses those.
 
     Raises:
         ReferenceSolverError: not of this form; the message says what was found and what is expected.
     """
-    if len(problem.fields) != 1 or len(problem.equations) != 1 or not isinstance(problem.domain, Box) or len(problem.domain.coordinates) != 2:
-        raise ReferenceSolverError(f"`{problem.name}` is no inversion for a grid: expected one equation for one field on a box of the plane")
-    field = problem.fields[0]
-    equation = _read_equation(problem, field)
+    fields = tuple(problem.fields)
+    if len(problem.equations) != len(fields) or not isinstance(problem.domain, Box) or len(problem.domain.coordinates) != 2:
+        raise ReferenceSolverError(f"`{problem.name}` is no inversion for a grid: expected one equation for each field on a box of the plane")
+    equations = [_read_equation(problem, field) for field in fields]
+    if len({equation.unknown for equation in equations}) != 1 or len({declaration_of(field).shots for field in fields}) != 1:
+        raise ReferenceSolverError(f"the equations of `{problem.name}` differ in their unknown field or number of shots; expected one medium for all")
+    unknown, symbols = equations[0].unknown, fields[0].args
     bounds_of = problem.domain.bounds
-    box = tuple(bounds_of[symbol] for symbol in field.args)
-    declaration = declaration_of(equation.unknown)
-    initial = evaluator(declaration.initial, field.args)
+    box = tuple(bounds_of[symbol] for symbol in symbols)
+    declaration = declaration_of(unknown)
+    initial = evaluator(declaration.initial, symbols)
     coarse = np.meshgrid(*[np.linspace(low, high, 101) for low, high in box], indexing="ij")
     largest = float(np.max(initial(*coarse)))
     if largest <= 0 or not 0 < declaration.bounds[0] < declaration.bounds[1] < np.inf:
@@ -83,23 +90,56 @@ def read_inversion(problem: Problem, *, step: float | None = None) -> DeclaredIn
             f"the squared slowness `{declaration.name}` starts at {largest:g} with bounds {declaration.bounds}; expected a positive start and "
             "positive finite bounds"
         )
-    grid = Grid.over(box, step or 2 * np.pi / (equation.wavenumber * np.sqrt(largest) * _POINTS_PER_WAVELENGTH))
+    highest = max(equation.wavenumber for equation in equations)
+    grid = Grid.over(box, step or 2 * np.pi / (highest * np.sqrt(largest) * _POINTS_PER_WAVELENGTH))
     start = cell_average(initial, grid.axes, grid.step)
     active = np.ones(grid.shape, dtype=bool)
     if declaration.support is not None:
-        columns = dict(zip(field.args, grid.nodes, strict=True))
+        columns = dict(zip(symbols, grid.nodes, strict=True))
         points = np.stack([columns[symbol].ravel() for symbol in declaration.support.coordinates], axis=-1)
         active = np.asarray(declaration.support.contains(points)).reshape(grid.shape)
-    acquisition = _read_acquisition(problem, field, equation, _time_sign(problem))
+    pairs = zip(fields, equations, strict=True)
+    parts = [_read_acquisition(problem, field, equation, _time_sign(problem, field), noise) for field, equation in pairs]
+    acquisition = _together(problem, parts)
     at_sources = initial(*acquisition.sources.T)
     uniform = bool(np.ptp(at_sources) <= _UNIFORM * largest)
     modelling = Modelling(grid=grid, background=float(at_sources[0]) if uniform else None)
-    return DeclaredInversion(acquisition, modelling, start, (float(declaration.bounds[0]), float(declaration.bounds[1])), active)
+    bounds = (float(declaration.bounds[0]), float(declaration.bounds[1]))
+    return DeclaredInversion(acquisition, modelling, start, bounds, active, tuple(_lacks_noise(problem, field) for field in fields))
+
+
+def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
+    """One acquisition of several frequencies.
+
+    Raises:
+        ReferenceSolverError: positions, variances or observed traces differ from frequency to frequency.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        here, there = (np.ones(one.measurements.shape[1:], dtype=bool) if one.observed is None else one.observed for one in (part, first))
+        same = np.array_equal(part.sources, first.sources) and np.array_equal(part.receivers, first.receivers) and part.variance == first.variance
+        if not same or not np.array_equal(here, there):
+            raise ReferenceSolverError(f"the fields of `{problem.name}` have different sources or receivers; expected the same at every frequency")
+    return Acquisition.of(
+        angular_frequencies=np.concatenate([part.angular_frequencies for part in parts]),
+        sources=first.sources,
+        receivers=first.receivers,
+        measurements=np.concatenate([part.measurements for part in parts]),
+        noise=np.concatenate([part.noise for part in parts]),
+        amplitudes=np.concatenate([part.amplitudes for part in parts]),
+        variance=first.variance,
+        observed=first.observed,
+    )
 
 
 def _read_equation(problem: Problem, field: Any) -> _Equation:
     """Coefficients of u_xx, u_yy, m u, and the sources divided by the first."""
-    expression = sp.sympify(problem.equations[0])
+    own = [equation for equation in map(sp.sympify, problem.equations) if equation.has(field)]
+    if len(own) != 1 or any(own[0].has(other) for other in problem.fields if other != field):
+        raise ReferenceSolverError(
+            f"the field `{field}` of `{problem.name}` occurs in {len(own)} equations, or together with other fields; expected an equation of its own"
+        )
+    expression = own[0]
     heads = {node: sp.Dummy("source") for node in (expression.atoms(SourceFamily) or expression.atoms(GaussianSource))}
     plain = expression.xreplace(heads).doit()
     unknowns = [node for node in plain.atoms(sp.Function) if isinstance(declaration_of(node), UnknownFieldDeclaration)]
@@ -126,15 +166,25 @@ def _read_equation(problem: Problem, field: Any) -> _Equation:
     return _Equation(float(sp.sqrt(squared)), unknowns[0], shots)
 
 
-def _time_sign(problem: Problem) -> int:
-    layers = [condition for condition in problem.conditions if isinstance(condition, PML)]
+def _time_sign(problem: Problem, field: Any) -> int:
+    layers = [condition for condition in problem.conditions if isinstance(condition, PML) and condition.field == field]
     faces = {face for layer in layers for face in layer.faces(problem.domain)}
     if len(faces) != 4:
-        raise ReferenceSolverError(f"`{problem.name}` carries a layer on {sorted(faces)}; grid inversion needs free space on all four faces")
+        raise ReferenceSolverError(
+            f"the field `{field}` of `{problem.name}` carries a layer on {sorted(faces)}; grid inversion needs free space on all four faces"
+        )
     return layers[0].sign
 
 
-def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: int) -> Acquisition:
+def _observations(problem: Problem, field: Any) -> list[Observations]:
+    return [condition for condition in problem.conditions if isinstance(condition, Observations) and condition.expression == field]
+
+
+def _lacks_noise(problem: Problem, field: Any) -> bool:
+    return any(not condition.noise for condition in _observations(problem, field))
+
+
+def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: int, assumed: float | None) -> Acquisition:
     places, amplitudes, variances = [], [], set()
     for expression in equation.sources:
         blobs, rest = point_like_sources(expression, tuple(field.args))
@@ -146,14 +196,14 @@ def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: i
         variances.add(float(blobs[0].variance))
     if len(variances) != 1:
         raise ReferenceSolverError(f"the sources of `{problem.name}` have the variances {sorted(variances)}; expected one for all")
-    observed = [condition for condition in problem.conditions if isinstance(condition, Observations) and condition.expression == field]
-    if not observed or any(condition.noise is None or condition.noise == 0 for condition in observed):
+    observed = _observations(problem, field)
+    if not observed or (assumed is None and _lacks_noise(problem, field)):
         raise ReferenceSolverError(f"`{problem.name}` needs Observations of `{field}` with a level such as noise=0.02: the inversion stops there")
     receivers, values, mask = _merged(observed, len(places))
     conjugate = np.conj if sign > 0 else np.asarray
     # Several sets: the root mean square, weighted by what they hold.
     power = [float(np.sum(np.abs(np.asarray(condition.values)) ** 2)) for condition in observed]
-    noise = float(np.sqrt(np.average([float(condition.noise or 0) ** 2 for condition in observed], weights=power)))
+    noise = float(np.sqrt(np.average([float(condition.noise or assumed or 0) ** 2 for condition in observed], weights=power)))
     return Acquisition.of(
         angular_frequencies=equation.wavenumber,
         sources=places,

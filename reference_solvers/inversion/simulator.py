@@ -91,6 +91,7 @@ class Simulator:
     Attributes:
         wave_solves: right-hand sides solved so far, adjoint ones included.
         factorisations: operators factorised so far.
+        estimates_amplitudes: whether one complex factor per source and frequency is fitted.
 
     Raises:
         ReferenceSolverError: receivers or sources outside the grid, a bad model, too few points per wavelength.
@@ -99,7 +100,7 @@ class Simulator:
     def __init__(self, acquisition: Acquisition, modelling: Modelling, start: ArrayLike, *, estimate_amplitudes: bool = False) -> None:
         self.acquisition, self.modelling = acquisition, modelling
         self.start = modelling.grid.checked_model(start)
-        self._estimates = estimate_amplitudes
+        self.estimates_amplitudes = estimate_amplitudes
         self.wave_solves = 0
         self.factorisations = 0
         modelling.grid.check_points(acquisition.receivers, "receivers")
@@ -187,7 +188,7 @@ class Simulator:
             ReferenceSolverError: a source that no receiver sees.
         """
         data, seen = self._data(number)
-        if not self._estimates:
+        if not self.estimates_amplitudes:
             return np.ones(data.shape[1], dtype=complex)
         power = np.sum(seen * np.abs(predicted) ** 2, axis=0)
         if np.any(power == 0):

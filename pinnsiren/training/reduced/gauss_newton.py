@@ -1,0 +1,146 @@
+"""Gauss-Newton for the medium in function space: the network's tangent kernel turns a change of the medium into one of the parameters.
+
+    minimise |r + J d|^2 + weight |B (l + d)|^2 / 2 + damping |dtheta|^2,     d = G dtheta the change of log m, G the network's Jacobian
+
+With dtheta = G'z and K = G G', (M K + damping) z = -g, M the Hessian and g the gradient in log m: as many unknowns as nodes, however many parameters.
+Where the nodes are more than the parameters, (G'M G + damping) dtheta = -G'g.
+
+Input: medium, linearised simulator, prior. Output: the medium, moved; phi.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+from pinnsiren.errors import ReferenceSolverError
+from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
+from pinnsiren.training.reduced.roughness import Roughness
+
+Array = NDArray[Any]
+
+FIRST_DAMPING = 1e-2  # of the largest eigenvalue
+LOWERING, RAISING = 0.2, 5.0
+MOST_TRIALS = 6
+STALLED = 1e-3  # relative decrease of the objective below which a descent ends
+
+
+class Medium(Protocol):
+    """What a medium with parameters offers; see `NetworkMedium`."""
+
+    def vector(self) -> Array:
+        """Return the parameters."""
+
+    def move_to(self, parameters: Array) -> None:
+        """Set the parameters."""
+
+    def log_model(self) -> Array:
+        """Return log m where it may change."""
+
+    def model(self) -> Array:
+        """Return m on all nodes."""
+
+    def jacobian(self) -> Array:
+        """Return d log m / d parameters."""
+
+
+@dataclass
+class MediumFit:
+    """A medium on its way.
+
+    Attributes:
+        medium: the network behind its transform.
+        prior: on the change of log m from the start, or None.
+        observed: called after every accepted step with (phi, objective).
+        expired: asked before every step whether the budget is spent.
+        start: log m from which changes count, (n_active,); None for that of the medium as it is given.
+    """
+
+    medium: Medium
+    prior: Roughness | None
+    observed: Callable[[float, float], None]
+    expired: Callable[[], bool]
+    damping: float = FIRST_DAMPING
+    start: Array | None = None
+
+    def __post_init__(self) -> None:
+        self.stalled = False
+        self._start = self.medium.log_model() if self.start is None else self.start
+
+    def change(self) -> Array:
+        """Return the change of log m from the start."""
+        return np.asarray(self.medium.log_model() - self._start)
+
+    def descend(self, simulator: LinearisedSimulator, weight: float, iterations: int, floor: float = 0.0) -> Linearisation:
+        """Take at most so many steps; ends early where the objective stalls, or phi is at or below the floor."""
+        self.stalled = False
+        here = simulator.linearise(self.medium.model())
+        objective = here.misfit + weight * self._roughness()
+        for _ in range(iterations):
+            if here.misfit <= floor or self.expired():
+                break
+            moved = self._step(simulator, here, weight, objective)
+            if moved is None:
+                self.stalled = True
+                break
+            decrease = objective - moved[1]
+            here, objective = moved
+            self.observed(here.misfit, objective)
+            if decrease < STALLED * objective:
+                self.stalled = True
+                break
+        return here
+
+    def _roughness(self) -> float:
+        return 0.0 if self.prior is None else self.prior.value(self.change())
+
+    def _step(self, simulator: LinearisedSimulator, here: Linearisation, weight: float, objective: float) -> tuple[Linearisation, float] | None:
+        """Take the first damped step that lowers the objective; None when none does."""
+        # d m = m d log m.
+        rows = here.jacobian * np.exp(self.medium.log_model())
+        curvature, gradient = sparse.csr_matrix((rows.shape[1],) * 2), 2 * rows.T @ here.residual
+        if self.prior is not None and weight:
+            penalty = self.prior.rows(self.change())
+            curvature = weight * (penalty.T @ penalty)
+            gradient = gradient + curvature @ self.change()
+        slopes, base = self.medium.jacobian(), self.medium.vector()
+        small = slopes.shape[1] < slopes.shape[0]
+        if small:
+            moved = rows @ slopes
+            product = 2 * moved.T @ moved + slopes.T @ (curvature @ slopes)
+            gradient = slopes.T @ gradient
+        else:
+            product = (2 * rows.T @ rows + curvature.toarray()) @ (slopes @ slopes.T)
+        size = _largest(product)
+        for _ in range(MOST_TRIALS):
+            z = scipy.linalg.solve(product + self.damping * size * np.eye(len(product)), -gradient)
+            self.medium.move_to(base + (z if small else slopes.T @ z))
+            value = self._tried(simulator) + weight * self._roughness()
+            if np.isfinite(value) and value < objective:
+                self.damping = max(LOWERING * self.damping, 1e-12)
+                return simulator.linearise(self.medium.model()), value
+            self.damping *= RAISING
+        self.medium.move_to(base)
+        return None
+
+    def _tried(self, simulator: LinearisedSimulator) -> float:
+        """Return phi of the medium as it is now, infinite where the grid cannot carry its waves."""
+        try:
+            return simulator.linearise(self.medium.model(), derivative=False).misfit
+        except ReferenceSolverError:
+            return float(np.inf)
+
+
+def _largest(product: Array) -> float:
+    """Return about the largest eigenvalue, by the power method."""
+    vector = np.ones(len(product)) / np.sqrt(len(product))
+    size = 1.0
+    for _ in range(20):
+        vector = product @ vector
+        size = float(np.linalg.norm(vector)) or 1.0
+        vector = vector / size
+    return size

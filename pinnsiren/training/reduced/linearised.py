@@ -1,0 +1,170 @@
+"""Measurements of a medium and their exact derivative in the squared slowness of every node.
+
+    P u(m + dm) = P u(m) + J dm + ...,    J[(g, s), i] = - w^2 (lambda_g . dM/dm_i u_s),    A' lambda_g = P' e_g
+
+One factorisation per frequency and one solve per source and receiver give all rows: receivers serve all sources, and the operator is symmetric.
+
+Input: `Simulator`, squared slowness. Output: `Linearisation`: residual and Jacobian in units of the declared noise.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+from pinnsiren.reference_solvers.frequency_domain import Discretisation, HelmholtzOperator
+from pinnsiren.reference_solvers.inversion import Acquisition, Simulator
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Residual of a medium, in standard deviations of the noise, and its derivative.
+
+    Rows are scaled so that the sum of squares is phi: one at the noise floor.
+
+    Attributes:
+        residual: (n_rows,), real: real and imaginary parts of all observed traces.
+        jacobian: (n_rows, n_active), derivative in the squared slowness where it may change; empty when it was not asked for.
+        relative: |P u - d| / |d| per frequency.
+        amplitudes: (n_frequencies, n_sources), fitted factors, ones unless estimated.
+    """
+
+    residual: Array
+    jacobian: Array
+    relative: Array
+    amplitudes: Array
+
+    @property
+    def misfit(self) -> float:
+        """phi, mean square misfit over the noise."""
+        return float(self.residual @ self.residual)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What one model gives at one frequency.
+
+    Attributes:
+        operator: factorised; knows the model.
+        total: (size, n_sources), fields.
+        predicted: (n_receivers, n_sources).
+    """
+
+    operator: HelmholtzOperator
+    total: Array
+    predicted: Array
+
+
+class LinearisedSimulator:
+    """A simulator with its Jacobian, for a choice of frequencies and traces.
+
+    Args:
+        simulator: the wave equation and what was measured.
+        frequencies: by index.
+        kept: (n_sources, n_receivers), traces that count; None for all that were observed.
+        corrections: (n_frequencies, n_sources, n_receivers), what a finer grid predicts beyond this one, or None.
+        active: (n_x, n_y), where the medium may change; None for everywhere.
+        remembered: fields of the last model per frequency, shared by those who ask for the same simulator; None for a memory of its own.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        frequencies: tuple[int, ...],
+        kept: Array | None = None,
+        corrections: Array | None = None,
+        active: Array | None = None,
+        remembered: "dict[int, Solved] | None" = None,
+    ) -> None:
+        self.simulator, self.frequencies, self.corrections = simulator, frequencies, corrections
+        shape = simulator.modelling.grid.shape
+        self.active = np.ones(shape, dtype=bool).ravel() if active is None else np.asarray(active).ravel()
+        self._carriers: dict[int, tuple[Array, Any]] = {}
+        self._remembered: dict[int, Solved] = {} if remembered is None else remembered
+        acquisition = simulator.acquisition
+        observed = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
+        self.kept = observed if kept is None else observed & kept
+
+    def linearise(self, model: Array, derivative: bool = True) -> Linearisation:
+        """Solve for all shots, and for all receivers when the derivative is asked for."""
+        parts = [self._one(number, model, derivative) for number in self.frequencies]
+        share = 1 / np.sqrt(len(parts))
+        return Linearisation(
+            np.concatenate([share * part.residual for part in parts]),
+            np.concatenate([share * part.jacobian for part in parts]) if derivative else np.zeros((0, int(self.active.sum()))),
+            np.concatenate([part.relative for part in parts]),
+            np.concatenate([part.amplitudes for part in parts]),
+        )
+
+    def _one(self, number: int, model: Array, derivative: bool) -> Linearisation:
+        simulator, acquisition = self.simulator, self.simulator.acquisition
+        setting = simulator.frequency(number)
+        operator, total, predicted = self._fields(number, model)
+        if self.corrections is not None:
+            predicted = predicted + self.corrections[number].T
+        data = np.where(self.kept.T, acquisition.measurements[number].T, 0)
+        seen = self.kept.T.astype(float)
+        factors = simulator.fitted_factors(number, predicted)
+        residual = seen * (factors * predicted - data)
+        # The root mean square of all traces is the unit of the declared noise, also where some are held back.
+        unit = acquisition.noise[number] * acquisition.scale(number) * np.sqrt(self.kept.sum() / _count(acquisition))
+        rows = np.flatnonzero(self.kept.T.ravel())
+        picked = residual.ravel()[rows] / unit
+        jacobian = np.zeros((0, int(self.active.sum())))
+        if derivative:
+            adjoint = simulator.counted_solve(operator, setting.sampler.T.toarray().astype(complex))
+            scale = np.broadcast_to(factors, data.shape).ravel()[rows] / unit
+            complex_rows = self._jacobian(number, operator, adjoint, total, rows) * scale[:, None]
+            if simulator.estimates_amplitudes:
+                complex_rows = _without_amplitudes(complex_rows, predicted.ravel()[rows], rows % data.shape[1])
+            jacobian = np.concatenate([complex_rows.real, complex_rows.imag])
+        size = float(np.linalg.norm(np.where(self.kept.T, data, 0)))
+        relative = np.array([np.linalg.norm(residual) / size])
+        return Linearisation(np.concatenate([picked.real, picked.imag]), jacobian, relative, factors[None])
+
+    def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
+        """Operator, fields and predictions; a step that was tried and accepted asks for them twice."""
+        known = self._remembered.get(number)
+        if known is None or not np.array_equal(known.operator.model, model):
+            known = Solved(*self.simulator.fields(number, model))
+            self._remembered[number] = known
+        return known.operator, known.total, known.predicted
+
+    def _jacobian(self, number: int, operator: HelmholtzOperator, adjoint: Array, total: Array, rows: Array) -> Array:
+        """Derivative of the traces `rows`, counted receiver by receiver, where the medium may change: (n_rows, n_active)."""
+        d = operator.discretisation
+        carrying, collect = self._carrier(number, d)
+        receivers, sources = np.divmod(rows, total.shape[1])
+        here, field = adjoint[carrying], total[carrying]
+        if d.scheme.is_star:
+            product = here[:, receivers] * field[:, sources]
+        else:
+            spread_here, spread_field = (d.weights[carrying] @ columns for columns in (adjoint, total))
+            product = (spread_here[:, receivers] * field[:, sources] + here[:, receivers] * spread_field[:, sources]) / 2
+        return np.asarray((collect @ product).T)
+
+    def _carrier(self, number: int, d: Discretisation) -> tuple[Array, Any]:
+        """Return the unknowns of the operator that carry the medium where it may change, and how they add up, (n_active, n_carrying)."""
+        if number not in self._carriers:
+            whole = sparse.csc_matrix(d.collector[self.active] @ sparse.diags(-(d.angular_frequency**2) * d.stretch))
+            carrying = np.flatnonzero(np.diff(whole.indptr))
+            self._carriers[number] = (carrying, sparse.csr_matrix(whole[:, carrying]))
+        return self._carriers[number]
+
+
+def _without_amplitudes(jacobian: Array, predicted: Array, sources: Array) -> Array:
+    """Take out of the derivative what the fitted amplitudes follow: the projection of variable projection (Kaufman 1975)."""
+    projected = jacobian.copy()
+    for source in np.unique(sources):
+        here = np.flatnonzero(sources == source)
+        direction = predicted[here] / np.linalg.norm(predicted[here])
+        projected[here] -= np.outer(direction, np.conj(direction) @ jacobian[here])
+    return projected
+
+
+def _count(acquisition: Acquisition) -> int:
+    return int(acquisition.measurements[0].size if acquisition.observed is None else acquisition.observed.sum())

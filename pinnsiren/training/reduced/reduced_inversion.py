@@ -1,0 +1,79 @@
+"""Full-waveform inversion in the reduced form: the medium is a network, the fields follow from it through a grid solver with its exact derivative.
+
+    minimise phi(m) + weight * prior(m),   phi = mean over the traces of |P u(m) - d|^2 / noise^2,   laplacian(u) + k^2 m u = f,   m = exp(network)
+
+The penalty form solves for fields and medium together instead. Frequencies are added from low to high; Gauss-Newton works in function space.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.errors import ProblemError, ReferenceSolverError, UnknownNameError
+from pinnsiren.networks import Siren
+from pinnsiren.reference_solvers.inversion import read_inversion
+from pinnsiren.training.method import AbstractMethod, RunSettings, Suitability
+from pinnsiren.training.reduced.beliefs import AUTO, PRIORS
+from pinnsiren.training.reduced.run import ReducedRun
+from pinnsiren.training.reduced.survey import ASSUMED_NOISE
+
+SMALL = Siren(48, 2)
+COST = 0.5  # ahead of joint least squares, whose fields overfit what a few receivers leave open
+
+
+@dataclass(frozen=True)
+class ReducedInversion(AbstractMethod):
+    """Settings of the reduced inversion.
+
+    Attributes:
+        network: of the medium; frequencies left None follow the prior: 10 without one, 30 where edges are sharp.
+        prior: `"auto"` lets traces held back decide between `"none"` and `"few edges"`; by name also `"smooth"`, `"total variation"`, and
+            `"two phases"`, a medium that is the start or one other value.
+        estimate_amplitudes: fit one complex factor per source and frequency (the wavelet).
+        shots_per_step: shots drawn at random for each weight while candidates search; None takes all.
+        step: of the grid, physical units; None gives 16 points per shortest wavelength of the start, fewer where nodes are too many.
+        most_nodes: of the grid where the medium is sought, unless step is given.
+
+    Raises:
+        ProblemError: a setting out of its range.
+        UnknownNameError: a prior that is none.
+    """
+
+    network: Siren = SMALL
+    prior: str = AUTO
+    estimate_amplitudes: bool = False
+    shots_per_step: int | None = None
+    step: float | None = None
+    most_nodes: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.prior not in PRIORS:
+            raise UnknownNameError(f"ReducedInversion was given prior={self.prior!r}; known are {', '.join(PRIORS)}")
+        if not isinstance(self.network, Siren):
+            raise ProblemError(f"ReducedInversion was given network={self.network!r}; expected a Siren record: sines carry the medium")
+        for name in ("shots_per_step", "step", "most_nodes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ProblemError(f"ReducedInversion was given {name}={value}; expected a positive number")
+
+    def suits(self, compiled: CompiledProblem) -> Suitability:
+        """Fits Helmholtz equations that share an unknown squared slowness, with layers all around and observations."""
+        problem = compiled.original
+        if len(problem.coefficients) != 1 or problem.scalars:
+            return Suitability(False, "it seeks one unknown field, a squared slowness, and nothing else", np.inf)
+        try:
+            declared = read_inversion(problem, noise=ASSUMED_NOISE)
+        except ReferenceSolverError as refusal:
+            return Suitability(False, str(refusal), np.inf)
+        n = len(declared.acquisition.angular_frequencies)
+        shots, receivers = declared.acquisition.measurements.shape[1:]
+        reason = (
+            f"formulation \"reduced\": the medium is a network, the fields of {n} frequenc{'y' if n == 1 else 'ies'}, {shots} shots and {receivers} "
+            "receivers follow from it through a grid solver with its exact derivative, so that only the medium is sought"
+        )
+        return Suitability(True, reason, COST)
+
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> ReducedRun:
+        """Begin with the first belief at the declared start."""
+        return ReducedRun(self, compiled, settings)

@@ -1,0 +1,280 @@
+"""A run of the reduced inversion: two beliefs search on most of the traces, those held back choose, all traces give the answer.
+
+    candidate, witness  ->  the better one, corrected by a finer grid, all traces  ->  (two phases, if declared)  ->  uncertainty
+
+Input: `ReducedInversion`, problem, settings. Output: `ReducedModel`, status, estimated error. The truth is used nowhere.
+"""
+
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.networks import Siren
+from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
+from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, TwoPhaseMedium, beliefs_of
+from pinnsiren.training.reduced.confidence import estimate_error, misfit_texts
+from pinnsiren.training.reduced.gauss_newton import MediumFit
+from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
+from pinnsiren.training.reduced.search import RAISING, Search, build_search
+from pinnsiren.training.reduced.survey import read_survey
+
+Array = NDArray[Any]
+
+# What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
+BETTER = 0.98
+FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
+POLISH = 5  # rounds at the last weight
+SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
+FINAL, PHASES = 2, 3
+
+
+class Choices(Protocol):
+    """The settings of `ReducedInversion`."""
+
+    @property
+    def network(self) -> Siren:
+        """Of the medium."""
+
+    @property
+    def prior(self) -> str:
+        """By name."""
+
+    @property
+    def estimate_amplitudes(self) -> bool:
+        """Whether one factor per source and frequency is fitted."""
+
+    @property
+    def shots_per_step(self) -> int | None:
+        """Shots drawn for each weight."""
+
+    @property
+    def step(self) -> float | None:
+        """Of the grid."""
+
+    @property
+    def most_nodes(self) -> int:
+        """Of the grid where the medium is sought."""
+
+
+class ReducedRun(AbstractRun):
+    """Searches one after the other, one weight per step."""
+
+    def __init__(self, method: Choices, compiled: CompiledProblem, settings: RunSettings) -> None:
+        self.method, self.compiled, self.settings = method, compiled, settings
+        self.survey = read_survey(
+            compiled.original,
+            step=method.step,
+            most_nodes=method.most_nodes,
+            estimate_amplitudes=method.estimate_amplitudes,
+            seed=settings.seed,
+        )
+        self.searches: list[Search] = [
+            build_search(self.survey, belief, method.network, settings.seed, self._expired) for belief in beliefs_of(method.prior)
+        ]
+        self.stage, self.winner, self.checked_receivers, self.finished = 0, 0, False, False
+        self.estimate, self.elapsed, self.last_seconds = np.inf, 0.0, 0.0
+        self.deadline = np.inf
+        self.deviation = np.zeros(0)
+        self.shots = np.random.default_rng(settings.seed + 1)
+        start = self.survey.linearised(self.survey.order).linearise(self.survey.declared.start, derivative=False)
+        # What the data hear of the medium at all: the start against the noise.
+        self.heard = float(np.sqrt(start.misfit))
+
+    # -- steps --------------------------------------------------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, float]:
+        """Descend at one weight of the prior."""
+        begun = perf_counter()
+        search = self.searches[self.stage]
+        floor_known = self.stage >= FINAL or not any(self.survey.declared.undeclared)
+        weight, group = search.weight, search.group
+        here = search.advance(self.survey, self._kept(), floor_known)
+        self.last_seconds = perf_counter() - begun
+        late = self.stage < FINAL and self.elapsed + self.last_seconds > SHARES[self.stage] * self.settings.seconds
+        if search.done or late:
+            self._finish_stage()
+        return {
+            "stage": float(self.stage),
+            "frequencies": float(group + 1),
+            "weight": weight,
+            "misfit": here.misfit,
+            "fresh_residual": search.last_checked,
+            "wave_solves": float(self.survey.total_solves),
+            "estimated_error": self.estimate,
+        }
+
+    def _expired(self) -> bool:
+        return perf_counter() > self.deadline
+
+    def _kept(self) -> Array | None:
+        """Traces that count in this step; None for all."""
+        chosen = ~self.survey.held if self.stage < FINAL else None
+        n_shots = len(self.survey.held)
+        if self.method.shots_per_step is None or self.method.shots_per_step >= n_shots or self.stage >= FINAL:
+            return chosen
+        drawn = np.zeros(self.survey.held.shape, dtype=bool)
+        drawn[self.shots.choice(n_shots, self.method.shots_per_step, replace=False)] = True
+        return drawn if chosen is None else chosen & drawn
+
+    def _finish_stage(self) -> None:
+        """Go on to the next search."""
+        if self.stage == 0 and not self.checked_receivers:
+            self.checked_receivers = True
+            if self.survey.drop_dead_receivers(self.searches[0].medium.model()):
+                self.searches[0] = build_search(self.survey, self.searches[0].belief, self.method.network, self.settings.seed, self._expired)
+                return
+        if self.stage == 0:
+            self.stage = 1
+        elif self.stage == 1:
+            self._choose()
+            self._begin_final()
+        elif self.stage == FINAL and self.method.prior == TWO_PHASES:
+            self._begin_phases()
+        else:
+            self._conclude()
+
+    def _choose(self) -> None:
+        """Choose by the traces held back; a prior that was asked for by name stays."""
+        first, second = self.searches[:2]
+        if self.method.prior == AUTO and second.group == second.last and second.checked < BETTER * first.checked:
+            self.winner = 1
+        if any(self.survey.declared.undeclared):
+            self.survey.estimate_noise(self.searches[self.winner].relative)
+
+    def _begin_final(self) -> None:
+        """All traces, from the medium of the winner, after a look at the finer grid."""
+        chosen = self.searches[self.winner]
+        model = chosen.medium.model()
+        self.survey.correct(model, fine_model(chosen.medium, self.survey.finer))
+        final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
+        final.medium.move_to(chosen.medium.vector())
+        final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
+        self.searches.append(final)
+        self.stage = FINAL
+
+    def _begin_phases(self) -> None:
+        final = self.searches[FINAL]
+        declared = self.survey.declared
+        network = build_search(self.survey, final.belief, self.method.network, self.settings.seed, self._expired).medium
+        network.move_to(final.medium.vector())
+        self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), RAISING * final.weight)
+
+    def _add_phases(self, medium: TwoPhaseMedium, weight: float) -> None:
+        declared, final = self.survey.declared, self.searches[FINAL]
+        start = np.log(declared.start.ravel()[declared.active.ravel()])
+        fit = MediumFit(medium, final.fit.prior, lambda phi, objective: None, self._expired, start=start)
+        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH, FINE_LOWERING)
+        self.searches.append(phases)
+        self.stage = PHASES
+
+    def _conclude(self) -> None:
+        answer, witness = self.searches[-1], self.searches[1 - self.winner]
+        self.estimate, self.deviation = estimate_error(self.survey, answer, witness, self.heard)
+        self.finished = True
+
+    # -- the end ------------------------------------------------------------------------------------------------------------------------------
+
+    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
+        """End when all searches are done, or the budget is spent."""
+        self.elapsed = elapsed
+        left = self.settings.seconds - elapsed
+        # A step once begun may end: what a search has at its last weight is only worth something as a whole.
+        self.deadline = perf_counter() + max(left, 0.0)
+        if self.finished:
+            text = self._text()
+            if self.estimate <= self.settings.tolerance:
+                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}; {text}"
+            return "tolerance_not_reached", (
+                f"the estimated error is {self.estimate:.2g}, above the tolerance {self.settings.tolerance:.2g}: noise and geometry of the "
+                f"observations allow no more, not the budget; {text}"
+            )
+        if left <= 0:
+            if self.stage >= FINAL:
+                self._conclude()
+            return "out_of_time", (
+                f"the search for the medium was cut short after {elapsed:.0f} s, in stage {self.stage + 1} of "
+                f"{4 if self.method.prior == TWO_PHASES else 3}: raise seconds, or give fewer frequencies or a larger step; {self._text()}"
+            )
+        return None
+
+    def _text(self) -> str:
+        """What the result rests on, and what speaks against it."""
+        first, second = self.searches[:2]
+        answer = self.searches[-1] if self.stage >= FINAL else self.searches[self.stage]
+        rests = BELIEFS[answer.belief.name].text
+        if self.method.prior == TWO_PHASES:
+            rests = "the declaration that the medium has two phases, the start and one other"
+        parts = [f"the result rests on {rests}"]
+        if self.stage >= FINAL and self.method.prior == AUTO:
+            parts[0] += (
+                f", chosen because traces held back are predicted to {np.sqrt(self.searches[self.winner].checked):.2f} times the noise, against "
+                f"{np.sqrt((second, first)[self.winner].checked):.2f} with {(second, first)[self.winner].belief.text}"
+            )
+        return "; ".join([*parts, *misfit_texts(self.survey, answer, self.searches[self.winner].checked, self.heard), *self.survey.notes])
+
+    def predicted_seconds(self) -> float:
+        """Return the cost of the last step."""
+        return self.last_seconds
+
+    def error_estimate(self) -> float:
+        """Return the estimate, infinite before the end."""
+        return self.estimate
+
+    def model(self) -> ReducedModel:
+        """Return the medium of the last search."""
+        answer = self.searches[-1] if self.stage >= FINAL else self.searches[self.stage]
+        network = self.method.network.with_frequencies(answer.belief.frequency, answer.belief.frequency)
+        return build_model(self.compiled, self.survey, network, self.settings.seed, answer.medium, self.deviation)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> StateTree:
+        """Return searches, data as they are seen now, and counters."""
+        survey = self.survey
+        return {
+            "searches": {str(number): search.state() for number, search in enumerate(self.searches)},
+            "counters": np.array([self.stage, self.winner, int(self.checked_receivers), int(self.finished)]),
+            "numbers": np.array([self.estimate, self.heard, self.last_seconds, float(survey.total_solves)]),
+            "deviation": self.deviation,
+            "noise": survey.noise,
+            "alive": survey.alive.astype(int),
+            "corrections": survey.corrections,
+            "notes": {str(number): note for number, note in enumerate(survey.notes)},
+            "drawn": len(self.shots.bit_generator.state["state"]) and str(self.shots.bit_generator.state["state"]["state"]),
+            "increment": str(self.shots.bit_generator.state["state"]["inc"]),
+        }
+
+    def restore(self, state: StateTree) -> None:
+        """Go on from a state."""
+        survey = self.survey
+        survey.noise, survey.corrections = np.atleast_1d(np.asarray(state["noise"], dtype=float)), np.asarray(state["corrections"])
+        survey.alive = np.asarray(state["alive"]).astype(bool)
+        survey.notes = [str(state["notes"][str(number)]) for number in range(len(state["notes"]))]
+        numbers = [float(value) for value in np.asarray(state["numbers"])]
+        survey.renew()
+        self.estimate, self.heard, self.last_seconds, survey.wave_solves = numbers[0], numbers[1], numbers[2], int(numbers[3])
+        self.stage, self.winner, checked, finished = (int(value) for value in np.asarray(state["counters"]))
+        self.checked_receivers, self.finished = bool(checked), bool(finished)
+        self.deviation = np.atleast_1d(np.asarray(state["deviation"], dtype=float))
+        bits = self.shots.bit_generator.state
+        self.shots.bit_generator.state = {**bits, "state": {"state": int(state["drawn"]), "inc": int(state["increment"])}}
+        stored = state["searches"]
+        self.searches = []
+        for number in range(len(stored)):
+            self._restore_search(stored[str(number)])
+
+    def _restore_search(self, state: StateTree) -> None:
+        belief = BELIEFS[str(state["belief"])]
+        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
+        levels = np.atleast_1d(np.asarray(state["levels"], dtype=float))
+        if levels.size == 2:
+            declared = self.survey.declared
+            stage = self.stage
+            self._add_phases(TwoPhaseMedium(search.medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1]))), 0.0)
+            self.stage = stage
+        else:
+            self.searches.append(search)
+        self.searches[-1].restore(state)

@@ -1,0 +1,161 @@
+"""The search for one medium: frequencies from low to high, the weight of the prior lowered until the misfit meets the noise.
+
+The weight starts where the prior hides the data and falls by a factor each time from the medium before, so that large contrasts come first; without
+a prior, the noise itself ends the steps. Where the noise is not declared, traces held back end the search: it stops where they get worse.
+
+Input: `Survey`, a belief, a network. Output: the medium and how well it explains the traces held back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.networks import AbstractNetwork
+from pinnsiren.training.method import StateTree
+from pinnsiren.training.reduced.beliefs import Belief, TwoPhaseMedium
+from pinnsiren.training.reduced.gauss_newton import MediumFit
+from pinnsiren.training.reduced.linearised import Linearisation
+from pinnsiren.training.reduced.medium import NetworkMedium
+from pinnsiren.training.reduced.roughness import Roughness
+from pinnsiren.training.reduced.survey import Survey
+
+Array = NDArray[Any]
+
+FIRST_WEIGHT = 20.0  # times the misfit of the start, at which a prior of a few percent of the nodes still hides the data
+LOWERING, RAISING = 1 / 3, 3.0
+STEPS = 8  # Gauss-Newton steps per weight
+STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
+FEWEST_WEIGHTS = 3
+MOST_WEIGHTS = 14
+WORSE = 0.97  # the traces held back must get better by more, where they say when to stop
+FIRST_DAMPING = 1e-3
+
+
+@dataclass
+class Search:
+    """One search on its way.
+
+    Attributes:
+        belief: prior and frequency of the network.
+        fit: medium, prior and damping of Gauss-Newton.
+        last: the highest group of frequencies.
+        group: the frequencies up to this one, in the survey's order, are explained now.
+        weight: of the prior.
+        polish: rounds at the last weight after the noise is met.
+        lowering: factor from one weight to the next.
+        tried: (weight, phi, phi of the traces held back) of this group.
+        done: whether it is over.
+        relative: misfit of the traces held back relative to the data, per frequency of the last step.
+        last_checked: their phi.
+    """
+
+    belief: Belief
+    fit: MediumFit
+    last: int
+    group: int = 0
+    weight: float = 0.0
+    polish: int = 0
+    lowering: float = LOWERING
+    tried: list[tuple[float, float, float]] = field(default_factory=list)
+    done: bool = False
+    relative: Array = field(default_factory=lambda: np.zeros(0))
+    last_checked: float = np.inf
+
+    @property
+    def medium(self) -> Any:
+        """The medium so far."""
+        return self.fit.medium
+
+    @property
+    def phi(self) -> float:
+        """Misfit of the last weight."""
+        return self.tried[-1][1] if self.tried else np.inf
+
+    @property
+    def checked(self) -> float:
+        """Misfit of the traces held back, at the last weight."""
+        return self.tried[-1][2] if self.tried else np.inf
+
+    def advance(self, survey: Survey, kept: Array | None, floor_known: bool) -> Linearisation:
+        """Descend at one weight, then choose the next weight or group.
+
+        Args:
+            survey: the data.
+            kept: traces that count here; None for all, without a check on those held back.
+            floor_known: whether the noise is declared or estimated, so that the misfit ends the search.
+        """
+        # A candidate takes each frequency with the one below it, so that what was explained stays so; the answer takes all.
+        frequencies = survey.order[max(0, self.group - 1) : self.group + 1] if kept is not None else survey.order[: self.group + 1]
+        simulator = survey.linearised(frequencies, kept)
+        has_prior = self.fit.prior is not None
+        if not self.tried and self.weight == 0 and has_prior:
+            self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
+        self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
+        here = self.fit.descend(simulator, self.weight, STEPS, 0.0 if has_prior or not floor_known else 1.0)
+        checked = here
+        if kept is not None:
+            checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
+        self.relative, self.last_checked = checked.relative, checked.misfit
+        self.tried.append((self.weight, here.misfit, checked.misfit))
+        self._go_on(floor_known)
+        if self.done and kept is not None:
+            checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
+            self.relative, self.tried[-1] = checked.relative, (self.weight, here.misfit, checked.misfit)
+        return here
+
+    def _go_on(self, floor_known: bool) -> None:
+        met = floor_known and self.phi <= 1
+        if not (met or self._stalls() or self._overfits(floor_known)):
+            self.weight *= self.lowering
+            return
+        if self.group < self.last:
+            self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
+        elif self.polish > 0 and self.fit.prior is not None and not self.fit.stalled:
+            self.polish -= 1
+        else:
+            self.done = True
+
+    def _stalls(self) -> bool:
+        if len(self.tried) >= MOST_WEIGHTS:
+            return True
+        if self.fit.prior is None:
+            return len(self.tried) > 1 and self.phi > STALLED_ALONE * self.tried[-2][1]
+        return len(self.tried) > FEWEST_WEIGHTS and self.phi > STALLED * self.tried[-2][1]
+
+    def _overfits(self, floor_known: bool) -> bool:
+        return not floor_known and len(self.tried) > 2 and self.checked > WORSE * min(checked for _, _, checked in self.tried[:-1])
+
+    def state(self) -> StateTree:
+        """Return what is needed to go on."""
+        return {
+            "belief": self.belief.name,
+            "vector": self.medium.vector(),
+            "levels": np.array([self.medium.first_contrast, self.medium.half] if isinstance(self.medium, TwoPhaseMedium) else []),
+            "damping": self.fit.damping,
+            "group": self.group,
+            "weight": self.weight,
+            "polish": self.polish,
+            "tried": np.array(self.tried, dtype=float).reshape(-1, 3),
+            "done": int(self.done),
+            "relative": self.relative,
+        }
+
+    def restore(self, state: StateTree) -> None:
+        """Go on from a state."""
+        self.medium.move_to(np.asarray(state["vector"]))
+        self.fit.damping, self.group, self.weight = float(state["damping"]), int(state["group"]), float(state["weight"])
+        self.polish, self.done = int(state["polish"]), bool(state["done"])
+        self.tried = [(float(a), float(b), float(c)) for a, b, c in np.asarray(state["tried"]).reshape(-1, 3)]
+        self.relative = np.atleast_1d(np.asarray(state["relative"]))
+
+
+def build_search(survey: Survey, belief: Belief, network: AbstractNetwork, seed: int, expired: Callable[[], bool]) -> Search:
+    """Begin at the declared start."""
+    declared = survey.declared
+    grid = declared.modelling.grid
+    medium = NetworkMedium(network.with_frequencies(belief.frequency, belief.frequency), grid, declared.start, declared.active, declared.bounds, seed)
+    prior = None if belief.power is None else Roughness.on(grid, declared.start, declared.active, belief.power, belief.smoothing)
+    return Search(belief, MediumFit(medium, prior, lambda phi, objective: None, expired), len(survey.order) - 1)

@@ -1,0 +1,200 @@
+"""The measurements as the reduced inversion sees them: which traces count, which are held back, how far the grid and the noise can be trusted.
+
+Input: problem, settings. Output: `Survey`, which changes as the run learns: receivers that are dropped, noise that is estimated, corrections from
+a grid twice as fine.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinnsiren.errors import ProblemError
+from pinnsiren.language.problem import Problem
+from pinnsiren.reference_solvers.inversion import Acquisition, DeclaredInversion, Simulator, read_inversion
+from pinnsiren.training.reduced.linearised import LinearisedSimulator, Solved
+
+Array = NDArray[Any]
+
+HELD_BACK = 0.15  # of the traces: they choose the prior, and are used for the answer again
+# Relative error of the data on 16 points per wavelength where the medium jumps, against the closed form of a disc.
+GRID_ERROR, AT_POINTS = 3e-3, 16.0
+CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
+LEAST_ERROR = 3e-4
+FINER_SCHEME = "order4"
+ASSUMED_NOISE = 1e-4  # where none is declared, until it is estimated
+FEWEST_POINTS = 5.0  # per wavelength, where the medium has more nodes than are affordable
+OUTLIER = 5.0  # a receiver whose residual is so many times the median of all, and so many times the noise, is taken for dead
+CONJUGATE = 0.5  # the start explains the conjugated data so much better
+
+
+@dataclass
+class Survey:
+    """The data of one run.
+
+    Attributes:
+        declared: what the declaration gives, on the grid of the run.
+        finer: the same on the grid twice as fine.
+        order: frequencies from low to high, by index.
+        noise: per frequency, declared or estimated noise and numerical error together.
+        held: (n_sources, n_receivers), traces held back.
+        alive: (n_sources, n_receivers), traces that count at all.
+        corrections: what the finer grid predicts beyond this one, (n_frequencies, n_sources, n_receivers).
+        estimate_amplitudes: whether one factor per source and frequency is fitted.
+        notes: what was found out about the data.
+        step: of the grid as it was asked for, None for the solver's own choice.
+        wave_solves: right-hand sides solved before the last `renew`.
+    """
+
+    declared: DeclaredInversion
+    finer: DeclaredInversion
+    order: tuple[int, ...]
+    noise: Array
+    held: Array
+    alive: Array
+    corrections: Array
+    estimate_amplitudes: bool
+    notes: list[str]
+    step: float | None
+    wave_solves: int = 0
+
+    def __post_init__(self) -> None:
+        self._simulator: Simulator | None = None
+        self._remembered: dict[int, Solved] = {}
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """Measurements with the noise of this run and without dead receivers."""
+        return replace(self.declared.acquisition, noise=self.noise, observed=self.alive)
+
+    @property
+    def simulator(self) -> Simulator:
+        """The wave equation on the grid of the run; made anew after `renew`."""
+        if self._simulator is None:
+            self._simulator = Simulator(
+                self.acquisition, self.declared.modelling, self.declared.start, estimate_amplitudes=self.estimate_amplitudes
+            )
+        return self._simulator
+
+    def renew(self) -> None:
+        """Forget what was prepared, because noise or receivers changed."""
+        self.wave_solves, self._simulator, self._remembered = self.total_solves, None, {}
+
+    @property
+    def total_solves(self) -> int:
+        """Right-hand sides solved so far."""
+        return self.wave_solves + (0 if self._simulator is None else self._simulator.wave_solves)
+
+    def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None) -> LinearisedSimulator:
+        """Return the measurements of some frequencies with their derivative, in units of the noise."""
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active, self._remembered)
+
+    def fine_simulator(self) -> Simulator:
+        """Return the wave equation on the finer grid."""
+        return Simulator(replace(self.finer.acquisition, observed=self.alive), self.finer.modelling, self.finer.start)
+
+    def correct(self, model: Array, fine_model: Array) -> None:
+        """Take what the finer grid predicts beyond this one for the current medium as a correction, and its rest into the noise."""
+        fine, coarse = self.fine_simulator().predicted(fine_model), self.simulator.predicted(model)
+        self.corrections = fine - coarse
+        data = np.array([self.acquisition.scale(number) for number in range(len(self.noise))])
+        size = np.linalg.norm(np.where(self.alive, self.corrections, 0).reshape(len(data), -1), axis=1)
+        rest = np.maximum(CORRECTED * size / data, LEAST_ERROR)
+        level = np.where(np.array(self.declared.undeclared), self.noise, self.declared.acquisition.noise)
+        self.noise = np.hypot(level, rest)
+        self.renew()
+
+    def drop_dead_receivers(self, model: Array) -> bool:
+        """Drop receivers that deviate far more than all others; whether there were any."""
+        residuals = []
+        for number in self.order:
+            predicted = self.simulator.predicted(model, (number,))[0] + self.corrections[number]
+            unit = self.noise[number] * self.acquisition.scale(number) / np.sqrt(self.alive.sum())
+            factors = self.simulator.fitted_factors(number, predicted.T)[:, None]
+            residuals.append(np.where(self.alive, np.abs(factors * predicted - self.declared.acquisition.measurements[number]) / unit, 0) ** 2)
+        count = np.maximum(self.alive.sum(axis=0), 1)
+        level = np.sqrt(np.mean(residuals, axis=0).sum(axis=0) / count)
+        dead = (level > OUTLIER * np.median(level[self.alive.any(axis=0)])) & (level > OUTLIER)
+        if not dead.any() or dead.sum() > 0.2 * dead.size:
+            return False
+        self._drop(dead, "deviate far more than all others")
+        return True
+
+    def _drop(self, dead: Array, why: str) -> None:
+        places = ", ".join(f"({a:g}, {b:g})" for a, b in self.declared.acquisition.receivers[dead])
+        self.notes.append(f"{int(dead.sum())} of {dead.size} receivers {why} and were left out: {places}")
+        self.alive = self.alive & ~dead
+        self.renew()
+
+    def look_at_start(self) -> None:
+        """Drop silent receivers and refuse data of the other time convention.
+
+        Raises:
+            ProblemError: the start explains the conjugated data far better.
+        """
+        data = self.declared.acquisition.measurements
+        silent = np.all(np.where(self.alive, data, 0) == 0, axis=(0, 1)) & self.alive.any(axis=0)
+        if silent.any():
+            self._drop(silent, "recorded nothing but zeros")
+        if self.estimate_amplitudes:
+            return
+        predicted = self.simulator.predicted(self.declared.start)
+        as_given, conjugated = (np.linalg.norm(np.where(self.alive, predicted - values, 0)) for values in (data, np.conj(data)))
+        if conjugated < CONJUGATE * as_given:
+            raise ProblemError(
+                f"the declared start misses the data by {as_given / np.linalg.norm(data):.2g} of their size, their conjugates by "
+                f"{conjugated / np.linalg.norm(data):.2g}: the observations belong to the other time convention. Conjugate them, or declare "
+                "PML(..., time_convention=\"-\")"
+            )
+
+    def estimate_noise(self, relative: Array) -> None:
+        """Take the misfit of traces that were held back, relative to the data per frequency in `order`, for the noise where none is declared."""
+        for number, value in zip(self.order, relative, strict=True):
+            if self.declared.undeclared[number]:
+                self.noise[number] = max(float(value), LEAST_ERROR)
+        levels = ", ".join(f"{100 * self.noise[number]:.2g} %" for number in self.order)
+        self.notes.append(f"the noise was not declared; with the error of the grid it is about {levels} of the data, by traces held back")
+        self.renew()
+
+
+def read_finer(problem: Problem, declared: DeclaredInversion) -> DeclaredInversion:
+    """Return the declaration on the grid twice as fine, for another scheme: what both share is not the discretisation."""
+    finer = read_inversion(problem, step=0.5 * max(declared.modelling.grid.step), noise=ASSUMED_NOISE)
+    return replace(finer, modelling=replace(finer.modelling, scheme=FINER_SCHEME))
+
+
+def read_survey(problem: Problem, *, step: float | None, most_nodes: int, estimate_amplitudes: bool, seed: int) -> Survey:
+    """Read the declaration, lay out the grids and hold traces back.
+
+    Raises:
+        ReferenceSolverError: a declaration of another form.
+        ProblemError: data of the other time convention.
+    """
+    declared = read_inversion(problem, step=step, noise=ASSUMED_NOISE)
+    modelling = declared.modelling
+    highest = float(declared.acquisition.angular_frequencies.max())
+    if step is None and declared.active.sum() > most_nodes:
+        wanted = max(modelling.grid.step) * float(np.sqrt(declared.active.sum() / most_nodes))
+        largest = 2 * np.pi / (highest * float(np.sqrt(declared.start.max())) * FEWEST_POINTS)
+        step = min(wanted, largest)
+        declared = read_inversion(problem, step=step, noise=ASSUMED_NOISE)
+    finer = read_finer(problem, declared)
+    acquisition = declared.acquisition
+    alive = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
+    points = 2 * np.pi / (acquisition.angular_frequencies * np.sqrt(declared.start.max()) * max(declared.modelling.grid.step))
+    held = np.random.default_rng(seed).random(alive.shape) < HELD_BACK
+    survey = Survey(
+        declared=declared,
+        finer=finer,
+        order=tuple(int(number) for number in np.argsort(acquisition.angular_frequencies)),
+        noise=np.hypot(acquisition.noise, GRID_ERROR * (AT_POINTS / points) ** 2),
+        held=held,
+        alive=alive,
+        corrections=np.zeros_like(acquisition.measurements),
+        estimate_amplitudes=estimate_amplitudes,
+        notes=[],
+        step=step,
+    )
+    survey.look_at_start()
+    return survey

@@ -1,0 +1,183 @@
+"""The parts of the reduced inversion: exact derivatives, bounds, priors, and the reading of several frequencies."""
+
+import numpy as np
+import pytest
+import sympy as sp
+
+import pinnsiren as ps
+from pinnsiren.networks import Siren
+from pinnsiren.reference_solvers.closed_forms import penetrable_disc
+from pinnsiren.reference_solvers.frequency_domain import Grid
+from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
+from pinnsiren.training.reduced.beliefs import TwoPhaseMedium
+from pinnsiren.training.reduced.linearised import LinearisedSimulator
+from pinnsiren.training.reduced.medium import NetworkMedium
+from pinnsiren.training.reduced.roughness import Roughness
+from pinnsiren.training.reduced.survey import read_survey
+
+GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
+ACTIVE = np.all(np.abs(np.array(GRID.nodes)) < 0.26, axis=0)
+START = np.ones(GRID.shape)
+BOUNDS = (0.2, 2.0)
+# Central differences of a smooth function with this step leave its square.
+STEP, DERIVATIVE_TOLERANCE = 1e-5, 1e-6
+
+
+def medium(seed=0, width=12):
+    network = NetworkMedium(Siren(width, 2, omega_0=8.0, omega_hidden=8.0), GRID, START, ACTIVE, BOUNDS, seed)
+    vector = network.vector()
+    network.move_to(vector + 0.02 * np.random.default_rng(seed).normal(size=vector.size))
+    return network
+
+
+def simulator(wavenumbers=(7.0, 10.0), estimate=False, scheme="nine_point"):
+    rng = np.random.default_rng(3)
+    sources, receivers = np.array([[-0.4, 0.0], [0.1, -0.42]]), np.array([[0.41, 0.1], [0.0, 0.43], [0.4, -0.3], [-0.2, 0.4]])
+    values = rng.normal(size=(len(wavenumbers), 2, 4)) + 1j * rng.normal(size=(len(wavenumbers), 2, 4))
+    acquisition = Acquisition.of(
+        angular_frequencies=wavenumbers, sources=sources, receivers=receivers, measurements=values, noise=0.1, amplitudes=1 + 1j, variance=1e-4
+    )
+    return Simulator(acquisition, Modelling(grid=GRID, background=1.0, scheme=scheme), START, estimate_amplitudes=estimate)
+
+
+def ring(count, radius, turn=0.1):
+    angle = turn + 2 * np.pi * np.arange(count) / count
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def declared(wavenumbers=(6.0, 9.0), noise=0.02, convention="+", dead=None, shots=3):
+    """A fast disc, data of the closed form."""
+    x, y = ps.coordinates("x y")
+    at, heard = ring(shots, 0.42), ring(14, 0.44, 0.3)
+    m = ps.unknown_field("m", x, y, initial=1, bounds=(0.2, 2), support=ps.Box({x: (-0.25, 0.25), y: (-0.25, 0.25)}))
+    source = ps.SourceFamily([ps.GaussianSource(at={x: float(a), y: float(b)}, variance=1e-4, amplitude=1 + 1j) for a, b in at])
+    fields, equations, conditions = [], [], []
+    for k in wavenumbers:
+        u = ps.field(f"u{k:g}", x, y, complex=True, shots=shots)
+        series = [penetrable_disc(k=k, radius=0.12, inner_speed=1.4, at=tuple(place), variance=1e-4, amplitude=1 + 1j) for place in at]
+        data = np.stack([field(*heard.T) for field in series])
+        rng = np.random.default_rng(int(k))
+        scale = 0.02 * np.sqrt(np.mean(np.abs(data) ** 2) / 2)
+        data = data + scale * (rng.normal(size=data.shape) + 1j * rng.normal(size=data.shape))
+        if dead is not None:
+            data[:, dead] = 0
+        fields.append(u)
+        equations.append(sp.Eq(ps.laplacian(u) + k**2 * m * u, source))
+        conditions += [ps.PML(u), ps.Observations(u, heard, data if convention == "+" else np.conj(data), noise=noise)]
+    return ps.Problem(
+        name="small_inversion", fields=fields, domain=ps.Box({x: (-0.5, 0.5), y: (-0.5, 0.5)}), equations=equations, conditions=conditions
+    )
+
+
+# -- derivatives ----------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["nine_point", "order4"])
+@pytest.mark.parametrize("estimate", [False, True], ids=["known sources", "fitted sources"])
+def test_the_gradient_of_the_misfit_is_exact(estimate, scheme):
+    linearised = LinearisedSimulator(simulator(estimate=estimate, scheme=scheme), (0, 1), active=ACTIVE)
+    model, direction = medium().model(), np.zeros(GRID.shape)
+    direction[ACTIVE] = np.random.default_rng(1).normal(size=int(ACTIVE.sum()))
+    here = linearised.linearise(model)
+    exact = 2 * here.residual @ (here.jacobian @ direction[ACTIVE])
+    ahead, behind = (linearised.linearise(model + sign * STEP * direction, derivative=False).misfit for sign in (1, -1))
+    assert exact == pytest.approx((ahead - behind) / (2 * STEP), rel=DERIVATIVE_TOLERANCE)
+
+
+def test_traces_that_are_left_out_leave_no_rows():
+    kept = np.ones((2, 4), dtype=bool)
+    kept[1] = False
+    all_traces, some = (LinearisedSimulator(simulator((7.0,)), (0,), mask, active=ACTIVE).linearise(START) for mask in (None, kept))
+    assert len(some.residual) == len(all_traces.residual) / 2 == some.jacobian.shape[0]
+
+
+@pytest.mark.parametrize("two_phases", [False, True])
+def test_media_know_their_derivative(two_phases):
+    found = TwoPhaseMedium(medium(), START, BOUNDS) if two_phases else medium()
+    vector, direction = found.vector(), np.random.default_rng(2).normal(size=found.vector().size)
+    exact = found.jacobian() @ direction
+    values = []
+    # A level set bends more than its network.
+    step = STEP / 100 if two_phases else STEP
+    for sign in (1, -1):
+        found.move_to(vector + sign * step * direction)
+        values.append(found.log_model())
+    assert np.allclose((values[0] - values[1]) / (2 * step), exact, atol=DERIVATIVE_TOLERANCE * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("two_phases", [False, True])
+def test_media_are_the_same_on_their_nodes_and_between(two_phases):
+    found = TwoPhaseMedium(medium(), START, BOUNDS) if two_phases else medium()
+    nodes = np.stack([axis[ACTIVE] for axis in GRID.nodes], axis=-1)
+    assert np.allclose(found.log_model_at(nodes, START[ACTIVE]), found.log_model(), atol=1e-12)
+
+
+def test_media_keep_their_bounds_however_far_the_network_goes():
+    network = medium()
+    network.move_to(100 * network.vector())
+    model = network.model()
+    rounding = 1e-12
+    assert BOUNDS[0] - rounding <= model.min() and model.max() <= BOUNDS[1] + rounding
+    assert np.all(model[~ACTIVE] == START[~ACTIVE])
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_majorant_touches_the_prior_and_lies_above(power):
+    prior = Roughness.on(GRID, START, ACTIVE, power, 0.01)
+    rng = np.random.default_rng(5)
+    here = 0.1 * rng.normal(size=int(ACTIVE.sum()))
+    rows = prior.rows(here)
+    constant = prior.value(here) - 0.5 * float(np.sum((rows @ here) ** 2))
+    for _ in range(20):
+        other = here + rng.choice([1e-3, 0.1, 1.0]) * rng.normal(size=here.size)
+        assert prior.value(other) <= constant + 0.5 * float(np.sum((rows @ other) ** 2)) + 1e-12
+
+
+# -- the declaration ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_several_frequencies_are_read_as_one_acquisition():
+    problem = declared()
+    found = read_inversion(problem).acquisition
+    assert np.allclose(found.angular_frequencies, (6.0, 9.0)) and found.measurements.shape == (2, 3, 14)
+    for number, condition in enumerate(c for c in problem.conditions if isinstance(c, ps.Observations)):
+        order = [int(np.argmin(np.linalg.norm(found.receivers - place, axis=1))) for place in condition.points]
+        assert np.allclose(found.measurements[number][:, order], condition.values)
+
+
+def test_a_missing_layer_of_one_frequency_is_named():
+    problem = declared()
+    with pytest.raises(ps.ReferenceSolverError, match=r"u9.*needs free space"):
+        read_inversion(ps.Problem(
+            name=problem.name, fields=problem.fields, domain=problem.domain, equations=problem.equations,
+            conditions=[c for c in problem.conditions if not (isinstance(c, ps.PML) and c.field == problem.fields[1])],
+        ))  # fmt: skip
+
+
+def test_noise_that_is_left_out_is_refused_unless_a_level_is_given():
+    with pytest.raises(ps.ReferenceSolverError, match="noise=0.02"):
+        read_inversion(declared(noise=None))
+    found = read_inversion(declared(noise=None), noise=1e-3)
+    assert np.allclose(found.acquisition.noise, 1e-3) and all(found.undeclared)
+
+
+def survey(problem):
+    return read_survey(problem, step=None, most_nodes=2500, estimate_amplitudes=False, seed=0)
+
+
+def test_silent_receivers_are_left_out_and_named():
+    found = survey(declared(dead=4))
+    assert found.alive.any(axis=0).sum() == 13 and "nothing but zeros" in found.notes[0]
+
+
+def test_data_of_the_other_time_convention_are_refused_with_the_remedy():
+    with pytest.raises(ps.ProblemError, match=r"[Cc]onjugate them"):
+        survey(declared(convention="-"))
+
+
+def test_too_many_nodes_make_the_grid_coarser():
+    problem = declared()
+    fine, coarse = (read_survey(problem, step=None, most_nodes=n, estimate_amplitudes=False, seed=0) for n in (1000, 60))
+    assert coarse.declared.active.sum() < fine.declared.active.sum()
+    # A coarse grid is believed less.
+    assert np.all(coarse.noise > fine.noise)
