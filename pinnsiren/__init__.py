@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.penalty.method import PenaltyInversion
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
@@ -89,6 +90,7 @@ _LOADED_ON_USE = {
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
+    "PenaltyInversion": "pinnsiren.training.penalty.method",
     "Plan": "pinnsiren.compiler.plan",
     "PlaneWaves": "pinnsiren.training.plane_waves",
     "RBFNetwork": "pinnsiren.networks",
@@ -119,7 +121,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
     "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
-    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
+    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion",
+    "Periodic", "PinnsirenError", "PinnsirenWarning",
     "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
     "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",

@@ -12,6 +12,7 @@ from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.stages import Stages
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
@@ -21,7 +22,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
     LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
-    CloudDistance, GaussNewton, LBFGS, Adam, Stages,
+    CloudDistance, GaussNewton, LBFGS, Adam, Stages, PenaltyInversion,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
