@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.penalty.method import PenaltyInversion
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
     from pinnsiren.training.stages import Stages
@@ -91,6 +92,7 @@ _LOADED_ON_USE = {
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
+    "PenaltyInversion": "pinnsiren.training.penalty.method",
     "Plan": "pinnsiren.compiler.plan",
     "PlaneWaves": "pinnsiren.training.plane_waves",
     "RBFNetwork": "pinnsiren.networks",
@@ -121,9 +123,9 @@ def __dir__() -> list[str]:
 __all__ = [
     "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
     "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
-    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
-    "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReducedInversion",
-    "ReferenceSolverError",
+    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion", "Periodic", "PinnsirenError",
+    "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
+    "ReducedInversion", "ReferenceSolverError",
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
     "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",

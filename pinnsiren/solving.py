@@ -33,6 +33,7 @@ from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
@@ -44,8 +45,8 @@ from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
-FORMULATIONS = ("auto", "direct", "reduced")
-REDUCED = "reduced"
+# Methods that a formulation names.
+FORMULATIONS: dict[str, AbstractMethod | None] = {"auto": None, "direct": None, "reduced": ReducedInversion(), "penalty": PenaltyInversion()}
 PRECISIONS = ("auto", "float64", "float32")
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
@@ -107,6 +108,16 @@ def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[Abstr
     return judged[0][1], reasons
 
 
+def _method_of(formulation: str, method: Any) -> Any:
+    """Return the method that a formulation names, where the user left it open."""
+    named = FORMULATIONS[formulation]
+    if named is None or type(method) is type(named):
+        return method
+    if method != "auto" and method != named.name:
+        raise ProblemError(f"formulation=\"{formulation}\" and method={method!r} were given; the formulation is that of {named.name}: leave one out")
+    return named
+
+
 def _network_for(method: AbstractMethod, network: Any) -> Any:
     if not method.trains_network:
         return None
@@ -134,7 +145,8 @@ def solve(
         problem: the declaration.
         plan: an edited plan of the same problem; None makes one.
         method: a record, its name, or `"auto"`: the structure decides.
-        formulation: `"auto"`, `"direct"`, or `"reduced"`: the fields of an inverse wave problem follow from the medium through a grid solver.
+        formulation: of an inverse problem, `"auto"`, `"direct"`, `"reduced"`: the fields follow from the medium through a grid solver, or
+            `"penalty"`: fields and medium are networks, the equation holds by multipliers.
         network: record of a network for trained methods.
         tolerance: wanted relative L2 error, 1e-3 when None; an explicit one stops the run as soon as it is met.
         seconds: budget, 60 when None.
@@ -157,9 +169,8 @@ def solve(
     if plan is not None and not isinstance(plan, Plan):
         raise ProblemError(f"plan={plan!r} is no plan; expected None, or what plan(problem) returned")
     if formulation not in FORMULATIONS:
-        raise ProblemError(f"formulation=\"{formulation}\" is unknown; expected one of {FORMULATIONS}")
-    if formulation == REDUCED and plan is None and method == "auto":
-        method = ReducedInversion()
+        raise ProblemError(f"formulation=\"{formulation}\" is unknown; expected one of {tuple(FORMULATIONS)}")
+    method = _method_of(formulation, method)
     used = plan if plan is not None else _make_plan(problem, method, network)
     if used.problem is not problem and declaration_digest(used.problem) != declaration_digest(problem):
         raise ProblemError(f"the plan was made for `{used.problem.name}`; problem `{problem.name}` needs a plan of its own: plan(problem)")

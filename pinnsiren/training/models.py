@@ -15,6 +15,7 @@ from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.penalty.model import penalty_model_from_state
 from pinnsiren.training.reduced.model import reduced_model_from_state
 from pinnsiren.training.stretched_model import stretched_model_from_state
 from pinnsiren.training.wave_lattice import lattice_model_from_state
@@ -49,6 +50,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return joint_model_from_state(compiled, state)
     if kind == "reduced":
         return reduced_model_from_state(compiled, state)
+    if kind == "penalty":
+        return penalty_model_from_state(compiled, state)
     if kind == "network":
         problem = NetworkProblem(compiled, torch.device("cpu"), torch.float64)
         module = network.build(problem.n_inputs, problem.n_outputs, seed=0, dtype=torch.float64, device="cpu")

@@ -12,6 +12,7 @@ from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
 from pinnsiren.training.stages import Stages
@@ -22,7 +23,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
     LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
-    CloudDistance, ReducedInversion, GaussNewton, LBFGS, Adam, Stages,
+    CloudDistance, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
