@@ -109,7 +109,8 @@ class PenetrableDiscsField:
         n = int(np.ceil(max(own, across)))
         if n > _MAX_ORDER:
             raise ReferenceSolverError(
-                f"the series of {len(self.discs)} discs needs {n} orders, {_MAX_ORDER} at most: discs nearly touch each other or a source; move them apart"
+                f"the series of {len(self.discs)} discs needs {n} orders, {_MAX_ORDER} at most: discs nearly touch each other or a source; move "
+                f"them apart"
             )
         return np.arange(-n, n + 1)
 
@@ -225,7 +226,9 @@ def penetrable_discs(
             raise ReferenceSolverError(f"`{disc}` and k = {k}: radius, speed and wavenumber must be positive")
         gap = float(np.min(np.hypot(*(sources - np.asarray(disc.centre, dtype=float)).T))) - disc.radius
         if gap <= _CLEARANCE_IN_STD * np.sqrt(variance):
-            raise ReferenceSolverError(f"a source is {gap:.3g} away from `{disc}`; expected more than {_CLEARANCE_IN_STD:g} standard deviations of it")
+            raise ReferenceSolverError(
+                f"a source is {gap:.3g} away from `{disc}`; expected more than {_CLEARANCE_IN_STD:g} standard deviations of it"
+            )
         for other in discs[number + 1 :]:
             if np.hypot(*np.subtract(disc.centre, other.centre)) <= disc.radius + other.radius:
                 raise ReferenceSolverError(f"`{disc}` and `{other}` touch; expected discs apart from each other")
