@@ -41,8 +41,8 @@ def declare(
     """
     x, y = coordinates("x y")
     m = unknown_field("m", x, y, initial=1, bounds=(0.05, 3), support=Box({x: (-0.3, 0.3), y: (-0.3, 0.3)}))
-    # Half a receiver spacing between a source and its neighbours.
-    at, heard = ring(sources, 0.42), ring(receivers, 0.42, turn=np.pi / receivers)
+    # No source stands in a corner of the unknown medium, nor on a receiver: half a spacing lies between.
+    at, heard = ring(sources, 0.42, turn=np.pi / sources), ring(receivers, 0.42, turn=np.pi / sources + np.pi / receivers)
     disc = PenetrableDisc(centre, radius, speed)
     exact = [penetrable_discs(k=k, discs=[disc], at=at, variance=1e-4, amplitude=1 + 1j) for k in wavenumbers]
     fields = field_per_frequency(wavenumbers, sources, x, y)

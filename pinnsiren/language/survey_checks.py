@@ -186,7 +186,7 @@ def check_declared_surveys(problem: Declaration) -> None:
             continue
         for candidate in problem.fields:
             layer = next((c for c in problem.conditions if isinstance(c, PML) and c.field == candidate), None)
-            sources = _narrow_sources(equation, declaration_of(candidate).shots or 1) if sp.sympify(equation).has(candidate) else None
+            sources = shot_sources(equation, declaration_of(candidate).shots or 1) if sp.sympify(equation).has(candidate) else None
             if layer is None or sources is None:
                 continue
             for condition in problem.conditions:
@@ -202,13 +202,13 @@ def _check_one(problem: Declaration, equation: Any, candidate: Any, layer: PML, 
     box = [problem.domain.bounds[symbol] for symbol in candidate.args]
     name = f"`{candidate}` in problem `{problem.name}`"
     check_positions(at, np.asarray(observed.points), box, layer=layer.width, deviation=deviation, name=name)
-    wavenumbers = _wavenumbers(problem, equation, candidate, at)
+    wavenumbers = start_wavenumbers(problem, equation, candidate, at)
     values = np.asarray(observed.values)
     if wavenumbers is not None and values.shape == (len(at), values.shape[-1]) and len(layer.faces(problem.domain)) == 4:
         check_convention(values, at, np.asarray(observed.points), wavenumbers, sign=-layer.sign, name=name)
 
 
-def _narrow_sources(equation: Any, shots: int) -> list[Any] | None:
+def shot_sources(equation: Any, shots: int) -> list[Any] | None:
     """One Gaussian source per shot, or None where the shots are lit otherwise."""
     expression = sp.sympify(equation)
     if any(len(family.args) != shots for family in expression.atoms(SourceFamily)):
@@ -222,7 +222,7 @@ def _narrow_sources(equation: Any, shots: int) -> list[Any] | None:
     return found
 
 
-def _wavenumbers(problem: Declaration, equation: Any, candidate: Any, at: Array) -> Array | None:
+def start_wavenumbers(problem: Declaration, equation: Any, candidate: Any, at: Array) -> Array | None:
     """Wavenumber of the declared start beside each source; None for another equation than that of Helmholtz."""
     dark = sp.sympify(equation).xreplace({node: sp.Integer(0) for node in sp.sympify(equation).atoms(SourceFamily, GaussianSource)})
     plain = expand_operators(dark)
