@@ -1,6 +1,6 @@
 """The inversion problems of the catalogue: their closed forms, their data, and who judges them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,13 +8,14 @@ import pytest
 import sympy as sp
 
 from pinnsiren.errors import ProblemError, ReferenceSolverError
-from pinnsiren.language import Observations, declaration_of
+from pinnsiren.language import PML, Observations, Problem, declaration_of
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.problems import load
 from pinnsiren.problems._marine_modelling import simulate as simulate_marine
 from pinnsiren.reference_solvers.closed_forms import PenetrableDisc, penetrable_disc, penetrable_discs, point_source
 from pinnsiren.reference_solvers.evaluation import cell_average
 from pinnsiren.reference_solvers.frequency_domain import Discretisation, Grid, Shots, simulate
+from pinnsiren.reference_solvers.inversion import with_synthetic_data
 from pinnsiren.status import Status
 from pinnsiren.validation import validate
 
@@ -214,3 +215,51 @@ def test_its_exact_medium_judges_it(name, load_problem):
     report = validate(StandIn(problem, wrong), against="exact")
     assert report.verdict == "fail" and report.relative_l2["m"] == pytest.approx(0.01)
     assert any("judged by m alone" in note for note in report.notes) == (name == "fwi_marmousi2")
+
+
+# data that no closed form gives
+
+
+def placeholder(name, **constants):
+    """A problem of the catalogue whose values are ones: positions alone are read."""
+    problem = load(name, **constants)
+    conditions = [
+        Observations(c.expression, c.points, np.ones(c.values.shape, dtype=complex)) if isinstance(c, Observations) else c for c in problem.conditions
+    ]
+    bare = Problem(name=name, fields=problem.fields, domain=problem.domain, equations=problem.equations, conditions=conditions)
+    return problem, bare
+
+
+def test_synthetic_data_agree_with_the_closed_form_within_their_own_estimate():
+    truth, bare = placeholder("fwi_anomalies", noise=0, sources=3, receivers=12)
+    (m,) = truth.coefficients
+    made = with_synthetic_data(bare, truth.exact[m])
+    for field, condition in zip(truth.fields, [c for c in made.problem.conditions if isinstance(c, Observations)], strict=True):
+        exact = truth.exact[field](*condition.points.T)
+        error = np.linalg.norm(condition.values - exact) / np.linalg.norm(exact)
+        estimate = made.numerical_errors[declaration_of(field).name]
+        assert error < 2 * estimate < 0.02
+        assert condition.noise == pytest.approx(estimate)
+    assert made.problem.exact == {m: truth.exact[m]}
+    assert "data of another scheme" in str(made)
+
+
+def test_synthetic_data_for_the_other_convention_are_conjugated():
+    _, bare = placeholder("fwi_anomalies", wavenumbers=(9,), sources=2, receivers=9)
+    conditions = [replace(c, time_convention="-") if isinstance(c, PML) else c for c in bare.conditions]
+    other = Problem(name="other", fields=bare.fields, domain=bare.domain, equations=bare.equations, conditions=conditions)
+    values = []
+    for problem in (bare, other):
+        # Sources of real amplitude, so that the data are conjugated and nothing else.
+        real = [equation.subs(1.0 * sp.I, 0).subs(sp.I, 0) for equation in problem.equations]
+        posed = Problem(name="p", fields=problem.fields, domain=problem.domain, equations=real, conditions=problem.conditions)
+        made = with_synthetic_data(posed, lambda x, y: 1 + 0.3 * np.exp(-30 * (x**2 + y**2)), noise=0.01)
+        values.append(next(c for c in made.problem.conditions if isinstance(c, Observations)))
+    assert abs(values[0].noise - values[1].noise) < 1e-12 and values[0].noise > 0.01
+    assert np.linalg.norm(values[0].values - np.conj(values[1].values)) < 0.03 * np.linalg.norm(values[0].values)
+
+
+def test_a_medium_that_is_not_positive_is_refused():
+    _, bare = placeholder("fwi_anomalies", wavenumbers=(9,), sources=2, receivers=9)
+    with pytest.raises(ReferenceSolverError, match="expected positive squared slowness"):
+        with_synthetic_data(bare, lambda x, y: x)

@@ -126,6 +126,7 @@ def draw_misfits(
     noise: Sequence[float | None],
     start: Sequence[float | None],
     history: Mapping[str, Any],
+    together: Array | None = None,
 ) -> Figure:
     """Draw the misfit per frequency: over the iterations where a history is given, and at start and end, beside the noise floor.
 
@@ -136,11 +137,15 @@ def draw_misfits(
         noise: declared level per frequency, the floor.
         start: relative misfit of the start per frequency, None where unknown.
         history: label -> relative misfits of the iterations, NaN where a frequency took no part.
+        together: misfits of the iterations, all frequencies, in units of the noise; drawn where the history tells of no single one.
     """
     curves = {label: np.asarray(history[label], dtype=float) for label in labels if label in history and len(history[label]) > 1}
-    figure, axes = new_figure(1, 2 if curves else 1, width=10.6 if curves else 6.6, height=3.7, title=title)
+    all_in_one = not curves and together is not None and len(together) > 1
+    figure, axes = new_figure(1, 2 if curves or all_in_one else 1, width=10.6 if curves or all_in_one else 6.6, height=3.7, title=title)
     if curves:
         _iterations(axes[0, 0], labels, curves, noise)
+    elif all_in_one:
+        _iterations(axes[0, 0], ["all frequencies"], {"all frequencies": np.asarray(together)}, [1.0])
     _bars(axes[0, -1], labels, final, noise, start)
     return figure
 

@@ -14,12 +14,12 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.errors import ReferenceSolverError
-from pinnsiren.language import PML, Box, Observations, Problem, declaration_of
+from pinnsiren.language import Box, Observations, Problem, declaration_of
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.language.survey_checks import shot_sources, start_wavenumbers
 
 from ..reference_solvers.evaluation import cell_average
-from ..reference_solvers.inversion import Simulator, read_inversion
+from ..reference_solvers.inversion import Simulator, read_inversion, single_frequencies
 
 Array = NDArray[Any]
 
@@ -163,19 +163,6 @@ def on_grid(exact: Any, problem: Problem, axes: tuple[Array, ...]) -> Array:
     return cell_average(evaluate, axes, widths)
 
 
-def single_frequencies(problem: Problem) -> tuple[Problem, ...]:
-    """Return one problem per field: its equation, layer and observations, with a level of noise where none is declared."""
-    found = []
-    for candidate in problem.fields:
-        equations = [equation for equation in problem.equations if sp.sympify(equation).has(candidate)]
-        conditions: list[Any] = [c for c in problem.conditions if isinstance(c, PML) and c.field == candidate]
-        for c in problem.conditions:
-            if isinstance(c, Observations) and c.expression == candidate:
-                conditions.append(Observations(c.expression, c.points, c.values, noise=c.noise or ANY_NOISE, weights=c.weights))
-        found.append(Problem(name=problem.name, fields=[candidate], domain=problem.domain, equations=equations, conditions=conditions))
-    return tuple(found)
-
-
 def first_gradient(problem: Problem) -> tuple[tuple[Array, Array], Array] | None:
     """Return axes and derivative of the squared misfit in the squared slowness at the declared start, all frequencies; None if no grid reads it.
 
@@ -191,7 +178,7 @@ def first_gradient(problem: Problem) -> tuple[tuple[Array, Array], Array] | None
     total: Any = 0.0
     grid = None
     try:
-        for single in single_frequencies(problem):
+        for single in single_frequencies(problem, noise=ANY_NOISE):
             declared = read_inversion(single, step=step)
             simulator = Simulator(declared.acquisition, declared.modelling, declared.start)
             total = total + np.where(declared.active, simulator.misfit(declared.start, (0,)).gradient, 0.0)

@@ -2,8 +2,8 @@
 
 Input: a solution of an inverse Helmholtz problem. Output: figures; none for any other problem.
 
-A method that keeps the misfit of every iteration writes it into the history as one column per field, `misfit_<field>`: |P u - d| / |d|, NaN where the
-field took no part.
+A method that keeps the misfit of every iteration writes it into the history: per field as `misfit_<field>`, |P u - d| / |d|, NaN where the field took
+no part; or of all frequencies together as `phi` or `misfit`, the mean square of the relative misfits over their noise, one at the floor.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .inversion_scores import speed_scores
 Array = NDArray[Any]
 
 MISFIT_COLUMN = "misfit_"
+TOGETHER = ("phi", "misfit")
 
 
 def inversion_figures(solution: Any) -> dict[str, Figure]:
@@ -72,8 +73,15 @@ def _misfits(solution: Any, surveys: tuple[Survey, ...], gathers: list[Gather]) 
         column = columns.get(f"{MISFIT_COLUMN}{survey.field}", ())
         history[survey.label] = np.array([np.nan if value is None else value for value in column], dtype=float)
     start = [next((float(v) for v in history[s.label] if np.isfinite(v)), None) for s in surveys]
+    together = next((np.asarray(columns[name], dtype=float) for name in TOGETHER if name in columns), np.zeros(0))
     return draw_misfits(
-        f"{solution.problem.name}: misfit", [s.label for s in surveys], [g.misfit for g in gathers], [s.noise for s in surveys], start, history
+        f"{solution.problem.name}: misfit",
+        [s.label for s in surveys],
+        [g.misfit for g in gathers],
+        [s.noise for s in surveys],
+        start,
+        history,
+        np.sqrt(np.where(together > 0, together, np.nan)),
     )
 
 
