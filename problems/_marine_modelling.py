@@ -60,8 +60,8 @@ def simulate(
     operator = sparse.csc_matrix(first + sparse.diags(mass.ravel()))
     factors = splu(operator, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     loads = [np.outer(*(np.exp(-((axis - c) ** 2) / (2 * variance)) for axis, c in zip(axes, at, strict=True))).ravel() for at in sources]
-    fields = factors.solve(np.stack(loads, axis=1).astype(complex) / (2 * np.pi * variance))
-    return np.stack([_read(axes, field.reshape(m.shape), receivers) for field in fields.T])
+    fields: Array = factors.solve(np.stack(loads, axis=1).astype(complex) / (2 * np.pi * variance))
+    return np.stack([_read(axes, fields[:, shot].reshape(m.shape), receivers) for shot in range(len(sources))])
 
 
 def _axis(low: float, high: float, spacing: float) -> Array:
@@ -86,11 +86,12 @@ def _second_derivative(axis: Array, limits: tuple[float, float], spacing: float,
     for number, weight in enumerate(_STAGGERED):
         diagonals += [[weight / spacing], [-weight / spacing]]
         offsets += [number + 1, -number]
-    difference = sparse.csr_matrix(sparse.diags(diagonals, offsets, shape=(n - 1, n)))  # type: ignore[arg-type]
+    difference = sparse.csr_matrix(sparse.diags(diagonals, offsets, shape=(n - 1, n)))
     return -difference.T @ sparse.diags(1 / stretch(half)) @ difference, stretch(axis)
 
 
 def _read(axes: list[Array], field: Array, receivers: Array) -> Array:
     """Values of one field at the receivers."""
-    parts = [RectBivariateSpline(*axes, part)(*receivers.T, grid=False) for part in (field.real, field.imag)]
+    along, down = receivers[:, 0], receivers[:, 1]
+    parts = [RectBivariateSpline(axes[0], axes[1], part)(along, down, grid=False) for part in (field.real, field.imag)]
     return np.asarray(parts[0] + 1j * parts[1])

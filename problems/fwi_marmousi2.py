@@ -57,7 +57,7 @@ def declare(
     """
     x, z = coordinates("x z")
     true, begin = (_model(Path(models), kind).squared_slowness("m_true", (x, z), UNITS) for kind in ("true", start))
-    (low, high), (top, bottom) = ([float(limit) for limit in UNITS.lengths(b)] for b in _model(Path(models), "true").bounds)
+    (low, high), (top, bottom) = (_limits(metres) for metres in _model(Path(models), "true").bounds)
     below = Box({x: (low, high), z: (float(UNITS.lengths(SEA_FLOOR)), bottom)})
     m = unknown_field("m", x, z, initial=begin, bounds=tuple(UNITS.squared_slowness(BOUNDS[::-1])), support=below)
     at, heard = _positions(Path(models), every)
@@ -102,6 +102,11 @@ def _positions(folder: Path, every: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.stack([sources, np.full(len(sources), depth[2])], axis=-1), np.stack([receivers, np.full(len(receivers), depth[5])], axis=-1)
 
 
+def _limits(metres: tuple[float, float]) -> tuple[float, float]:
+    low, high = UNITS.lengths(metres)
+    return float(low), float(high)
+
+
 @cache
 def _measured(folder: Path, frequencies: tuple[float, ...], every: int) -> list[NDArray[Any]]:
     """Data without noise, (n_shots, n_receivers) per frequency."""
@@ -114,7 +119,7 @@ def _measured(folder: Path, frequencies: tuple[float, ...], every: int) -> list[
         shortest = model.values.min() / f
         found.append(
             simulate(
-                box=tuple(tuple(UNITS.lengths(b)) for b in model.bounds),
+                box=(_limits(model.bounds[0]), _limits(model.bounds[1])),
                 # Ten points per wavelength, and less than the cells of the crop: 0.5 % of the data at most, against a grid of a third of the crop's.
                 spacing=float(UNITS.lengths(min(0.6 * model.spacing[0], shortest / 10))),
                 squared_slowness=medium,

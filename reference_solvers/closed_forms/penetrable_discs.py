@@ -181,11 +181,11 @@ def _inner_waves(orders: NDArray[Any], k: float, r: NDArray[Any], angle: NDArray
 
 def _outer_waves(orders: NDArray[Any], k: float, radius: float, r: NDArray[Any], angle: NDArray[Any]) -> ComplexArray:
     """H_n(k r)/H_n(k a) e^{in t}, (n_orders, n_points); the ratio is even in n."""
-    half = np.arange(int(orders[-1]) + 1)
-    ratios = np.empty((len(half), len(r)), dtype=complex)
+    most = int(orders[-1])
+    ratios = np.empty((most + 1, len(r)), dtype=complex)
     # H_{n+1} = 2n/z H_n - H_{n-1} is stable upwards; Hankel functions are dear.
     waves = [special.hankel2(0, k * r), special.hankel2(1, k * r)]
-    for n in half:
+    for n in range(most + 1):
         if n > 1:
             waves = [waves[1], 2 * (n - 1) / (k * r) * waves[1] - waves[0]]
         ratios[n] = waves[min(n, 1)] / special.hankel2(n, k * radius)
