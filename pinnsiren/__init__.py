@@ -57,6 +57,7 @@ from pinnsiren.status import Status
 
 if TYPE_CHECKING:
     from pinnsiren.compiler.plan import Plan
+    from pinnsiren.language import seismic
     from pinnsiren.networks import MLP, FourierFeatureMLP, ModuleNetwork, RBFNetwork, Siren
     from pinnsiren.solution import Solution
     from pinnsiren.solving import plan, solve
@@ -104,6 +105,7 @@ _LOADED_ON_USE = {
     "WaveLattice": "pinnsiren.training.wave_lattice",
     "WaveModes": "pinnsiren.training.wave_modes",
     "load": "pinnsiren.storage",
+    "seismic": "pinnsiren.language.seismic",
     "plan": "pinnsiren.solving",
     "solve": "pinnsiren.solving",
 }
@@ -112,7 +114,8 @@ _LOADED_ON_USE = {
 def __getattr__(name: str) -> Any:
     """Load what needs torch when it is first asked for."""
     if name in _LOADED_ON_USE:
-        return getattr(import_module(_LOADED_ON_USE[name]), name)
+        module = import_module(_LOADED_ON_USE[name])
+        return module if module.__name__.endswith(f".{name}") else getattr(module, name)
     raise AttributeError(f"module `pinnsiren` has no attribute `{name}`; it has {', '.join(__all__)}")
 
 
@@ -129,5 +132,5 @@ __all__ = [
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
     "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",
-    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
+    "normal", "plan", "sampled", "seismic", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

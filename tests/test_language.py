@@ -297,8 +297,8 @@ def test_equations_of_matrices_are_split_by_component():
 
 
 @pytest.mark.parametrize("name", problems.names())
-def test_a_problem_is_frozen(name):
-    problem = problems.load(name)
+def test_a_problem_is_frozen(name, load_problem):
+    problem = load_problem(name)
     for attribute in (entry.name for entry in dataclasses.fields(problem)):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(problem, attribute, None)

@@ -114,8 +114,8 @@ def test_a_problem_comes_back_equal(name):
 
 
 @pytest.mark.parametrize("name", problems.names())
-def test_a_problem_of_the_catalogue_comes_back_equal(name):
-    problem = problems.load(name)
+def test_a_problem_of_the_catalogue_comes_back_equal(name, load_problem):
+    problem = load_problem(name)
     back = problem_from_tree(*stored(problem), exact=problem.exact)
     assert back == problem
     assert declaration_digest(back) == declaration_digest(problem)

@@ -75,7 +75,7 @@ def validate(solution: Solution, against: Any = "auto", tolerance: float | None 
         reason=reason,
         honest=_is_honest(judge, solution.estimated_error),
         refusals=refusals,
-        notes=_notes(problem, cores, free),
+        notes=_notes(problem, cores, free, judge),
         seconds=time.perf_counter() - start,
     )
 
@@ -87,8 +87,12 @@ def _with_what_is_shared(reference: Reference, solution: Solution) -> Reference:
 
 
 def covers(reference: Reference, problem: Problem) -> bool:
-    """Whether a reference says something about every field of the problem."""
-    return {declaration_of(candidate).name for candidate in problem.fields} <= set(reference.fields)
+    """Whether a reference says something about every field of the problem, or about every coefficient field that it solves for."""
+    return any(names and names <= set(reference.fields) for names in (_named(problem.fields), _named(problem.coefficients)))
+
+
+def _named(symbols: Any) -> set[str]:
+    return {declaration_of(symbol).name for symbol in symbols}
 
 
 def decide(judge: Comparison | None, tolerance: float) -> tuple[str, str]:
@@ -207,8 +211,10 @@ def estimate_holds(error: float, reference_error: float, estimated: float) -> bo
     return bool(max(error - REFERENCE_MARGIN * reference_error, 0.0) <= HONESTY_FACTOR * estimated)
 
 
-def _notes(problem: Problem, cores: tuple[Any, ...], free: tuple[str, ...]) -> tuple[str, ...]:
+def _notes(problem: Problem, cores: tuple[Any, ...], free: tuple[str, ...], judge: Comparison | None) -> tuple[str, ...]:
     notes = []
+    if judge is not None and not _named(problem.fields) <= set(judge.reference.fields):
+        notes.append(f"judged by {', '.join(sorted(judge.relative_l2))} alone: nothing is known of {', '.join(sorted(_named(problem.fields)))}")
     if cores:
         places = ", ".join(f"r < {radius:.3g} about ({', '.join(f'{c:.3g}' for c in centre)})" for centre, radius in cores)
         notes.append(f"source cores are left out and listed apart: {places}")

@@ -17,6 +17,7 @@ from pinnsiren.solution import Solution
 from .diagnostic_figures import draw_history, draw_residual
 from .field_figures import Picture, draw_field
 from .free_constants import free_constant_fields
+from .inversion_report import inversion_figures
 from .residual import declared_residual
 from .views import View, view_of
 
@@ -38,7 +39,8 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
         tolerance: drawn into the history.
 
     Returns:
-        `field_<name>` for every field, `history`, `residual`; what cannot be drawn is left out.
+        `field_<name>` for every field, `history`, `residual`; of an inversion also `medium`, `gathers`, `misfit`, `survey`, `gradient`, `bands`. What
+        cannot be drawn is left out.
     """
     name = solution.problem.name
     figures: dict[str, Figure] = {}
@@ -52,6 +54,7 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
             title += " (first shot)"
         picture = Picture(title, label, view, found, exact, _WORDS.get(kind, kind), tuple(solution.cores))
         figures[f"field_{label}"] = draw_field(picture)
+    figures |= inversion_figures(solution)
     history = draw_history(solution.history.columns, f"{name}: history", tolerance)
     if history is not None:
         figures["history"] = history

@@ -22,6 +22,7 @@ from pinnsiren.language.operators import NormalComponent, operator_coordinates
 from pinnsiren.language.overlap_checks import check_contradictions, check_layers, check_periodic, warn_of_cauchy_data
 from pinnsiren.language.sources import GaussianSource, SourceFamily
 from pinnsiren.language.speed_checks import check_speeds
+from pinnsiren.language.survey_checks import check_declared_surveys
 from pinnsiren.language.symbols import applied_symbols, declaration_of, is_field, is_unknown
 from pinnsiren.language.unknown_checks import check_unknown_fields, warn_of_few_observations
 from pinnsiren.language.value_checks import check_values
@@ -42,6 +43,7 @@ def check_problem(problem: Declaration) -> None:
     check_conditions_hold_fields(problem)
     check_shots(problem)
     check_layers(problem)
+    check_declared_surveys(problem)
     for condition in problem.conditions:
         condition.residuals(problem.domain)
     check_periodic(problem)

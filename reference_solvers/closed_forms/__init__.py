@@ -5,6 +5,7 @@ from .distances import annulus_distance, ball_distance, box_distance, half_space
 from .hankel import PointSourceField, point_source, propagating_wavenumber
 from .heat import SpreadingGaussian, heat_kernel
 from .penetrable_disc import PenetrableDiscField, penetrable_disc
+from .penetrable_discs import PenetrableDisc, PenetrableDiscsField, penetrable_discs
 from .perforated_square import PerforatedSquareField, perforated_square
 from .poisson import (
     BoxConstantSource,
@@ -38,7 +39,9 @@ __all__ = [
     "GaussianPulse",
     "HalfSpacePulse",
     "KdVSoliton",
+    "PenetrableDisc",
     "PenetrableDiscField",
+    "PenetrableDiscsField",
     "PerforatedSquareField",
     "PlaneWall",
     "PointSourceField",
@@ -64,6 +67,7 @@ __all__ = [
     "homogeneous_travel_time",
     "kdv_soliton",
     "penetrable_disc",
+    "penetrable_discs",
     "perforated_square",
     "point_source",
     "point_source_wave",

@@ -6,6 +6,7 @@ from .declared import DeclaredInversion, read_inversion
 from .priors import Tikhonov, TotalVariation
 from .result import InversionResult, Step
 from .simulator import Misfit, Modelling, Simulator
+from .synthetic import SyntheticData, single_frequencies, with_synthetic_data
 from .wavefield_reconstruction import WavefieldReconstruction
 
 __all__ = [
@@ -21,5 +22,8 @@ __all__ = [
     "DeclaredInversion",
     "read_inversion",
     "InversionResult",
+    "SyntheticData",
+    "single_frequencies",
+    "with_synthetic_data",
     "Step",
 ]

@@ -1,0 +1,207 @@
+"""Traces with their geometry, in time and per frequency, in metres, seconds and Hz.
+
+Time and frequency are joined by the convention of the package, fields stand for exp(+i w t):
+
+    U(w) = int u(t) exp(-i w t) dt,     so that a delay by r/c is a factor exp(-i w r/c): outgoing waves
+
+Input: arrays. Output: `TimeGathers`, `FrequencyGathers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pinnsiren.errors import ProblemError
+
+Array = NDArray[Any]
+
+# Amplitude of the mean spectrum below which frequencies are taken as unheard: 26 dB below its peak.
+_HEARD = 0.05
+
+
+@dataclass(frozen=True)
+class TimeGathers:
+    """Traces of several shots.
+
+    Attributes:
+        traces: (n_shots, n_receivers, n_samples).
+        interval: seconds between samples.
+        sources: (n_shots, 2), metres.
+        receivers: (n_receivers, 2) or (n_shots, n_receivers, 2), metres.
+        start: seconds, time of the first sample after the shot.
+        wavelet: (n_samples,) of the source, on the same samples, or None where it is unknown.
+
+    Raises:
+        ProblemError: shapes that do not belong together, traces or positions that are not finite, an interval that is not positive.
+    """
+
+    traces: Array
+    interval: float
+    sources: Array
+    receivers: Array
+    start: float = 0.0
+    wavelet: Array | None = None
+
+    def __post_init__(self) -> None:
+        traces = np.asarray(self.traces, dtype=float)
+        if traces.ndim != 3 or not traces.size:
+            raise ProblemError(f"traces were given with shape {traces.shape}; expected (n_shots, n_receivers, n_samples)")
+        if not 0 < float(self.interval) < np.inf:
+            raise ProblemError(f"traces were given with interval={self.interval}; expected a positive number of seconds between samples")
+        object.__setattr__(self, "traces", traces)
+        _set_geometry(self, traces.shape[:2])
+        check_finite_traces(traces)
+        if self.wavelet is not None:
+            wavelet = np.asarray(self.wavelet, dtype=float)
+            if wavelet.shape != traces.shape[2:]:
+                raise ProblemError(f"the wavelet has shape {wavelet.shape}; the traces have {traces.shape[2]} samples: expected one value per sample")
+            object.__setattr__(self, "wavelet", wavelet)
+
+    @property
+    def times(self) -> Array:
+        """(n_samples,), seconds."""
+        return np.asarray(self.start + self.interval * np.arange(self.traces.shape[2]))
+
+    @property
+    def nyquist(self) -> float:
+        """Half the sampling frequency, Hz."""
+        return 0.5 / self.interval
+
+    def heard_band(self) -> tuple[float, float]:
+        """Lowest and highest frequency (Hz) whose mean amplitude is at least a twentieth of the peak's, zero left out."""
+        n = self.traces.shape[2]
+        amplitude = np.mean(np.abs(np.fft.rfft(self.traces, axis=2)), axis=(0, 1))
+        amplitude[0] = 0
+        frequencies = np.fft.rfftfreq(n, self.interval)
+        heard = np.flatnonzero(amplitude >= _HEARD * amplitude.max())
+        return float(frequencies[heard[0]]), float(frequencies[heard[-1]])
+
+    def at_frequencies(self, frequencies: ArrayLike, *, noise: float | None = None) -> FrequencyGathers:
+        """Transform the traces at some frequencies (Hz); divided by the spectrum of the wavelet if it is known.
+
+        Raises:
+            ProblemError: a frequency that is not positive or not below that of Nyquist.
+        """
+        f = np.atleast_1d(np.asarray(frequencies, dtype=float))
+        if f.ndim != 1 or not f.size or not np.all(np.isfinite(f)) or np.any(f <= 0) or np.any(f >= self.nyquist):
+            raise ProblemError(
+                f"traces sampled every {self.interval:g} s were asked for the frequencies {f} Hz; expected numbers above 0 and below "
+                f"{self.nyquist:g} Hz, "
+                "half the sampling frequency (an interval in milliseconds would be a thousand times too long)"
+            )
+        kernel = self.interval * np.exp(-2j * np.pi * f[:, None] * self.times)
+        values = np.einsum("srt,ft->fsr", self.traces, kernel, optimize=True)
+        if self.wavelet is not None:
+            values = values / (kernel @ self.wavelet)[:, None, None]
+        return FrequencyGathers(f, values, self.sources, self.receivers, noise=None if noise is None else np.full(len(f), noise))
+
+
+@dataclass(frozen=True)
+class FrequencyGathers:
+    """Measurements per frequency, for exp(+i w t).
+
+    Attributes:
+        frequencies: (n_frequencies,), Hz; angular frequencies over 2 pi where lengths and speeds are dimensionless.
+        values: (n_frequencies, n_shots, n_receivers), complex.
+        sources: (n_shots, 2), metres.
+        receivers: (n_receivers, 2) or (n_shots, n_receivers, 2), metres.
+        noise: (n_frequencies,), standard deviation relative to the root mean square of the values, or None where unknown.
+
+    Raises:
+        ProblemError: shapes that do not belong together, values or positions that are not finite, frequencies that are not positive.
+    """
+
+    frequencies: Array
+    values: Array
+    sources: Array
+    receivers: Array
+    noise: Array | None = None
+
+    def __post_init__(self) -> None:
+        f, values = np.atleast_1d(np.asarray(self.frequencies, dtype=float)), np.asarray(self.values, dtype=complex)
+        if f.ndim != 1 or not np.all(np.isfinite(f)) or np.any(f <= 0):
+            raise ProblemError(f"measurements were given the frequencies {f}; expected positive numbers in Hz")
+        if values.ndim != 3 or len(values) != len(f):
+            raise ProblemError(
+                f"measurements have shape {values.shape} for {len(f)} frequencies; expected (n_frequencies, n_shots, n_receivers) = ({len(f)}, ...)"
+            )
+        object.__setattr__(self, "frequencies", f)
+        object.__setattr__(self, "values", values)
+        _set_geometry(self, values.shape[1:])
+        check_finite_traces(np.moveaxis(values, 0, -1))
+        if self.noise is not None:
+            noise = np.asarray(self.noise, dtype=float)
+            if noise.shape != f.shape or not np.all(np.isfinite(noise)) or np.any(noise < 0):
+                raise ProblemError(f"measurements were given noise={self.noise}; expected one relative level per frequency, such as 0.02")
+            object.__setattr__(self, "noise", noise)
+
+    def conjugated(self) -> FrequencyGathers:
+        """Return the measurements for the other time convention."""
+        return replace(self, values=np.conj(self.values))
+
+    def chosen(self, numbers: ArrayLike) -> FrequencyGathers:
+        """Return some frequencies, by index."""
+        index = np.atleast_1d(np.asarray(numbers, dtype=int))
+        noise = None if self.noise is None else self.noise[index]
+        return replace(self, frequencies=self.frequencies[index], values=self.values[index], noise=noise)
+
+
+def efficient_frequencies(lowest: float, highest: float, *, half_offset: float, depth: float) -> Array:
+    """Return as few frequencies (Hz) as leave no gap in vertical wavenumber.
+
+    A reflector at depth z seen with half offsets up to h covers wavenumbers from f / sqrt(1 + (h/z)^2) to f: f_{n+1} = f_n sqrt(1 + (h/z)^2).
+
+    Args:
+        lowest, highest: Hz; the last one is `highest` itself.
+        half_offset: largest half distance between source and receiver, metres.
+        depth: of the target, metres.
+
+    Raises:
+        ProblemError: numbers that are not positive, or a lowest frequency above the highest.
+
+    Reference: Sirgue and Pratt (2004), Geophysics 69, equation 12.
+    """
+    if not (0 < lowest <= highest < np.inf and half_offset > 0 and depth > 0):
+        raise ProblemError(
+            f"frequencies from {lowest} to {highest} Hz for half_offset={half_offset}, depth={depth}: expected positive numbers, in order"
+        )
+    ratio = float(np.hypot(1.0, half_offset / depth))
+    count = int(np.ceil(np.log(highest / lowest) / np.log(ratio) - 1e-9)) + 1
+    return np.asarray(np.geomspace(lowest, highest, count)) if count > 1 else np.array([float(highest)])
+
+
+def check_finite_traces(traces: Array) -> None:
+    """Every sample of (n_shots, n_receivers, ...) is finite.
+
+    Raises:
+        ProblemError: some are not; the first trace is named.
+    """
+    bad = ~np.all(np.isfinite(traces), axis=tuple(range(2, traces.ndim)))
+    if bad.any():
+        shot, receiver = np.argwhere(bad)[0]
+        raise ProblemError(
+            f"{int(bad.sum())} of {bad.size} traces hold NaN or infinite samples, the first is shot {shot}, receiver {receiver}: leave these traces "
+            f"out, "
+            "or set them to zero if they are dead"
+        )
+
+
+def _set_geometry(gathers: Any, counts: tuple[int, int]) -> None:
+    """Check positions against (n_shots, n_receivers) and keep them as arrays."""
+    sources, receivers = (np.asarray(getattr(gathers, name), dtype=float) for name in ("sources", "receivers"))
+    for name, positions in (("sources", sources), ("receivers", receivers)):
+        if positions.ndim not in ((2,) if name == "sources" else (2, 3)) or positions.shape[-1] != 2 or not np.all(np.isfinite(positions)):
+            raise ProblemError(f"the {name} have shape {positions.shape}; expected finite positions (n, 2) in metres")
+    if len(sources) != counts[0]:
+        hint = ": the first two axes of the data look exchanged, transpose them" if (len(sources), receivers.shape[-2]) == counts[::-1] else ""
+        raise ProblemError(f"{counts[0]} shots were given with {len(sources)} source positions; expected one each{hint}")
+    if receivers.shape[-2] != counts[1] or (receivers.ndim == 3 and len(receivers) != counts[0]):
+        raise ProblemError(
+            f"{counts[0]} shots of {counts[1]} traces were given with receivers of shape {receivers.shape}; expected one position per trace"
+        )
+    object.__setattr__(gathers, "sources", sources)
+    object.__setattr__(gathers, "receivers", receivers)
