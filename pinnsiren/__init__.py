@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.joint_least_squares import JointLeastSquares
+    from pinnsiren.training.joint_profile import ScalarProfile
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
@@ -85,6 +86,7 @@ _LOADED_ON_USE = {
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "JointLeastSquares": "pinnsiren.training.joint_least_squares",
+    "ScalarProfile": "pinnsiren.training.joint_profile",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
@@ -121,8 +123,8 @@ __all__ = [
     "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
     "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
-    "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
-    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
+    "RickerWavelet", "Robin", "ScalarProfile", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
+    "StretchedLeastSquares", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",
     "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

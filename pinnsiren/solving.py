@@ -30,6 +30,7 @@ from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.joint_least_squares import JointLeastSquares
+from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
@@ -56,6 +57,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     WaveModes(),
     TimeWindows(),
     JointLeastSquares(),
+    ScalarProfile(),
     LBFGS(),
     GaussNewton(),
 )
