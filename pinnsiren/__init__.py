@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.joint_least_squares import JointLeastSquares
+    from pinnsiren.training.joint_profile import ScalarProfile
     from pinnsiren.training.least_squares import LeastSquares
     from pinnsiren.training.penalty.method import PenaltyInversion
     from pinnsiren.training.plane_waves import PlaneWaves
@@ -88,7 +89,7 @@ _LOADED_ON_USE = {
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "JointLeastSquares": "pinnsiren.training.joint_least_squares",
-    "ReducedInversion": "pinnsiren.training.reduced.reduced_inversion",
+    "ReducedInversion", "ScalarProfile",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
@@ -128,9 +129,9 @@ __all__ = [
     "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion", "Periodic", "PinnsirenError",
     "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
-    "ReducedInversion", "ReferenceSolverError",
-    "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
-    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
+    "ReducedInversion", "ReferenceSolverError", "RickerWavelet", "Robin", "ScalarProfile", "Siren", "Solution", "SourceFamily", "SpaceTime",
+    "Stages", "Status", "StorageError", "StretchedLeastSquares", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes",
+    "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",
     "normal", "plan", "sampled", "seismic", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -291,6 +291,16 @@ class Solution:
             errors[declaration_of(candidate).name] = StandardErrorField(self, n_fields + index, zero)
         return errors
 
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Penalties and priors that the result rests on besides equations and data, in words with their weights; empty for none."""
+        return tuple(getattr(self.model, "rests_on", ()))
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """What the observations do not determine, in words: which unknown and where; empty when everything is, or the method does not ask."""
+        return tuple(getattr(self.model, "undetermined", ()))
+
     def residual_samples(self, n_points: int = 2000, seed: int = 90_001) -> list[ResidualSample]:
         """Return every residual, scaled as in training, at fresh points of the computational domain."""
         system = residual_system(self.compiled)

@@ -30,6 +30,7 @@ from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
 from pinnsiren.training.joint_least_squares import JointLeastSquares
+from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
@@ -60,6 +61,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     TimeWindows(),
     ReducedInversion(),
     JointLeastSquares(),
+    ScalarProfile(),
     LBFGS(),
     GaussNewton(),
 )
@@ -95,12 +97,12 @@ def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[Abstr
     if method != "auto":
         if not isinstance(method, AbstractMethod):
             raise ProblemError(f"method={method!r} is no method record; expected \"auto\" or one of {', '.join(METHODS)}, such as LeastSquares()")
-        suitability = method.suits(compiled)
+        suitability = method.judge(compiled)
         if not suitability.ok:
             raise CompileError(f"{method.name} does not fit the problem `{compiled.original.name}`: {suitability.reason}")
         return method, ((method.name, f"chosen by hand; {suitability.reason}"),)
     candidates = [candidate for candidate in CANDIDATES if network is None or candidate.trains_network]
-    judged = sorted(((candidate.suits(compiled), candidate) for candidate in candidates), key=lambda pair: pair[0].cost)
+    judged = sorted(((candidate.judge(compiled), candidate) for candidate in candidates), key=lambda pair: pair[0].cost)
     reasons = tuple((candidate.name, judgement.reason) for judgement, candidate in judged)
     if not judged or not judged[0][0].ok:
         refusals = "; ".join(f"{name}: {reason}" for name, reason in reasons)
@@ -176,7 +178,7 @@ def solve(
         raise ProblemError(f"the plan was made for `{used.problem.name}`; problem `{problem.name}` needs a plan of its own: plan(problem)")
     if plan is not None and method != "auto":
         used = used.with_method(_choose(used.compiled, method, network)[0], network)
-    elif plan is not None and not used.method.suits(used.compiled).ok:
+    elif plan is not None and not used.method.judge(used.compiled).ok:
         # A rewrite that was added or left out may have taken away what the chosen method lives on.
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:

@@ -1,4 +1,4 @@
-"""Cases of unknown coefficients: a wave speed and a conductivity field from observations, clean and noisy, and with random constants.
+"""Cases of unknown coefficients: a wave speed, a viscosity and a conductivity field from observations, clean and noisy, and with random constants.
 
 The error of a row is that of the worst of field, coefficient and scalar. Every seed of a noisy case draws its own noise, and its own points where
 they are random.
@@ -21,6 +21,8 @@ SPEEDS = (0.8, 5.0)  # of a search within 0.5 to 8 from 1
 SHARPNESSES = (0.0, 6.0)  # of the conductivity; PINNacle has 2
 CLEAN_SPEED, NOISY_SPEED = 1e-7, 3e-3
 CLEAN_FIELD, NOISY_FIELD = 1e-6, 2e-2
+VISCOSITIES = (0.003, 0.06)  # of a search within 0.001 to 0.1 from 0.03
+CLEAN_VISCOSITY = 1e-3  # the default tolerance
 
 
 def draw_speed(seed: int) -> dict[str, Any]:
@@ -34,6 +36,13 @@ def draw_conductivity(seed: int) -> dict[str, Any]:
     chance = np.random.default_rng(seed)
     centre = tuple(float(value) for value in chance.uniform(0, 1, 2))
     return {"centre": centre, "sharpness": float(chance.uniform(*SHARPNESSES)), "seed": seed}
+
+
+def draw_viscosity(seed: int) -> dict[str, Any]:
+    """Return a random viscosity, evenly by ratio, number of observations and their seed."""
+    chance = np.random.default_rng(seed)
+    viscosity = VISCOSITIES[0] * (VISCOSITIES[1] / VISCOSITIES[0]) ** chance.random()
+    return {"viscosity": float(viscosity), "observations": int(chance.integers(60, 150)), "seed": seed}
 
 
 def _declare(name: str, draw: Callable[[int], dict[str, Any]] | None = None, **constants: Any) -> Callable[[int], ps.Problem]:
@@ -57,6 +66,18 @@ CASES: tuple[Case, ...] = (
     _case(
         "conductivity_noisy", "`conductivity_field`, noise 0.01", NOISY_FIELD, 7e-3, "2e-2 on the faulty one",
         _declare("conductivity_field", noise=0.01),
+    ),
+    _case(
+        "burgers_viscosity", "`burgers_viscosity`, 100 observations", CLEAN_VISCOSITY, None, "",
+        _declare("burgers_viscosity"),
+    ),
+    _case(
+        "burgers_viscosity_draws", "Burgers viscosity, random constants", DRAW_FACTOR * CLEAN_VISCOSITY, None, "",
+        _declare("burgers_viscosity", draw_viscosity), seeds=DRAW_SEEDS, allowed_to_miss=0, constants=draw_viscosity,
+    ),
+    _case(
+        "wave_speed_noisy_draws", "wave speed, random constants, 1 % noise", DRAW_FACTOR * NOISY_SPEED, None, "",
+        _declare("wave_speed", draw_speed, noise=0.01), seeds=DRAW_SEEDS, allowed_to_miss=0, constants=draw_speed,
     ),
     _case(
         "wave_speed_draws", "wave speed, random constants", DRAW_FACTOR * CLEAN_SPEED, None, "", _declare("wave_speed", draw_speed),

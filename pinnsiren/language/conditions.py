@@ -337,7 +337,8 @@ class Observations(AbstractCondition):
         expression: expression in fields, such as `u` or `u.diff(x)`.
         points: (n_points, n_coordinates) or (n_shots, n_points, n_coordinates), columns in the order of the field's coordinates.
         values: (n_points,) or (n_shots, n_points).
-        noise: standard deviation of the noise relative to the root mean square of the values, if known.
+        noise: standard deviation of the noise relative to the root mean square of the values. None: not known, it is found with the solution. 0: the
+            values are exact, and whatever a solution leaves of them counts as its error.
         weights: (n_points,), relative weights.
 
     Raises:
@@ -373,6 +374,14 @@ class Observations(AbstractCondition):
             object.__setattr__(self, "weights", weights)
         if self.noise is not None and not 0 <= number_entry("noise of Observations", self.noise) < np.inf:
             raise ProblemError(f"Observations were given noise={self.noise}; expected a number that is not negative, or None")
+
+    def __eq__(self, other: object) -> bool:
+        """Two sets of observations are equal when expression, noise and all numbers are."""
+        if not isinstance(other, Observations):
+            return NotImplemented
+        mine, theirs = ((item.points, item.values, item.weights) for item in (self, other))
+        same = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(mine, theirs, strict=True))
+        return (self.expression, self.noise) == (other.expression, other.noise) and same
 
     def residuals(self, domain: AbstractDomain) -> tuple[ConditionResidual, ...]:
         """Return expression - values at the points."""

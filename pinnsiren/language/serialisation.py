@@ -168,7 +168,7 @@ def condition_to_tree(condition: AbstractCondition, shelf: ArrayShelf) -> Tree:
     attributes = {}
     for attribute in _attributes_of(kind):
         value = getattr(condition, attribute.name)
-        if attribute.name == "on":
+        if attribute.name == "on" and value is not None:
             attributes["on"] = location_to_tree(value, shelf)
         elif isinstance(value, np.ndarray):
             attributes[attribute.name] = {"array": shelf.put(f"{kind}-{attribute.name}", value)}
@@ -191,10 +191,10 @@ def condition_from_tree(tree: Tree, shelf: ArrayShelf) -> AbstractCondition:
 
 
 def _attribute_from_tree(attribute: "Field[Any]", tree: Tree, shelf: ArrayShelf) -> Any:
-    if attribute.name == "on":
-        return location_from_tree(tree, shelf)
     if tree is None:
         return None
+    if attribute.name == "on":
+        return location_from_tree(tree, shelf)
     if isinstance(tree, Mapping) and list(tree) == ["array"]:
         return shelf.take(tree["array"])
     if isinstance(tree, Mapping) and list(tree) == ["text"]:

@@ -78,7 +78,7 @@ def warn_of_few_observations(problem: Declaration) -> None:
     if not unknowns or not observations:
         return
     complex_factor = {True: 2, False: 1}
-    measured = sum(complex_factor[bool(np.iscomplexobj(o.values))] * int(np.asarray(o.values).size) for o in observations if _says_something(o))
+    measured = sum(complex_factor[bool(np.iscomplexobj(o.values))] * _distinct(o) for o in observations if _says_something(o))
     needed = sum(2 if getattr(declaration_of(unknown), "is_complex", False) else 1 for unknown in unknowns)
     if measured < needed:
         names = ", ".join(f"`{unknown}`" for unknown in unknowns)
@@ -89,6 +89,15 @@ def warn_of_few_observations(problem: Declaration) -> None:
             ProblemWarning,
             stacklevel=5,
         )
+
+
+def _distinct(observed: Observations) -> int:
+    """Return the number of values at places of their own: a place that is measured twice is known better, and says nothing more."""
+    values, points = np.asarray(observed.values), np.asarray(observed.points)
+    shots = len(values) if values.ndim == 2 else 1
+    if points.ndim == 3:
+        return sum(len(np.unique(own, axis=0)) for own in points)
+    return shots * len(np.unique(points, axis=0))
 
 
 def _says_something(observed: Observations) -> bool:

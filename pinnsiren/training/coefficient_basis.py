@@ -18,7 +18,7 @@ import sympy as sp
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from pinnsiren.charts import bandwidth_for_features, draw_frequencies
+from pinnsiren.charts import bandwidth_for_features, draw_frequencies, features_for_bandwidth
 from pinnsiren.charts.expansion import FeatureBasis, build_basis
 from pinnsiren.charts.spectra import Frequencies
 from pinnsiren.compiler.pipeline import CompiledProblem
@@ -246,10 +246,21 @@ def _window(compiled: CompiledProblem, index: int, limits: Array) -> Any:
 
 def draw_coefficient(compiled: CompiledProblem, index: int, n_features: int, redundancy: float, seed: int) -> Frequencies:
     """Draw the frequencies of a coefficient: a filled ball, and a constant."""
-    chart, _ = coefficient_chart(compiled, index)
-    half_lengths = np.array(chart.half_lengths)
-    drawn = draw_frequencies(n_features, len(half_lengths), bandwidth_for_features(n_features, redundancy, half_lengths), seed)
-    waves = np.concatenate([np.zeros((1, len(half_lengths))), drawn.waves])
+    half_lengths = np.array(coefficient_chart(compiled, index)[0].half_lengths)
+    return _drawn(n_features, len(half_lengths), bandwidth_for_features(n_features, redundancy, half_lengths), seed)
+
+
+def draw_structures(compiled: CompiledProblem, index: int, wavenumber: float, redundancy: float, most: int, seed: int) -> Frequencies:
+    """Draw frequencies up to a wavenumber in units of the coefficient's half length, or as far as a number of features reaches."""
+    half_lengths = np.array(coefficient_chart(compiled, index)[0].half_lengths)
+    bandwidth = min(wavenumber, bandwidth_for_features(most, redundancy, half_lengths))
+    n_features = int(np.ceil(redundancy * features_for_bandwidth(bandwidth, half_lengths)))
+    return _drawn(min(n_features, most), len(half_lengths), bandwidth, seed)
+
+
+def _drawn(n_features: int, dimension: int, bandwidth: float, seed: int) -> Frequencies:
+    drawn = draw_frequencies(n_features, dimension, bandwidth, seed)
+    waves = np.concatenate([np.zeros((1, dimension)), drawn.waves])
     return Frequencies(waves, np.zeros((len(waves), 0)), np.concatenate([[0.0], drawn.phases]))
 
 

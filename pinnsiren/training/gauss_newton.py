@@ -57,8 +57,8 @@ class GaussNewton(AbstractMethod):
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits every problem whose derivatives the streams carry."""
-        if compiled.ir.coefficients or compiled.ir.penalties:
-            return Suitability(False, "networks of this version solve for no coefficient fields and know no penalties", np.inf)
+        if compiled.ir.coefficients:
+            return Suitability(False, "networks of this version solve for no coefficient fields", np.inf)
         reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
         return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
 

@@ -25,8 +25,8 @@ FIRST_LOSS = 1e10  # the loss is scaled to start here: torch drops curvature pai
 
 
 def _suits(compiled: CompiledProblem, reason: str, cost: float) -> Suitability:
-    if compiled.ir.coefficients or compiled.ir.penalties:
-        return Suitability(False, "networks of this version solve for no coefficient fields and know no penalties", np.inf)
+    if compiled.ir.coefficients:
+        return Suitability(False, "networks of this version solve for no coefficient fields", np.inf)
     return Suitability(True, reason, cost)
 
 

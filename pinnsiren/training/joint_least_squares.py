@@ -2,10 +2,11 @@
 
 Sines on charts for the fields, sines behind a bounded transform for the coefficient fields. Scalars are scanned over their bounds first, since
 Gauss-Newton from half a wave speed converges to a wrong one; then one Gauss-Newton iteration moves everything. Sizes grow until the estimated error
-meets the tolerance or the noise of the observations allows no more. Standard errors come from the Gauss-Newton matrix.
+meets the tolerance or the noise of the observations allows no more. Penalties and priors are weighed against the noise. Standard errors come from the
+Gauss-Newton matrix, and are those of ignorance where the data determine nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from time import perf_counter
 from typing import Any
@@ -20,11 +21,14 @@ from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.sources import SourceFamily
 from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.coefficient_basis import build_coefficient, draw_coefficient
-from pinnsiren.training.error_estimate import ROUNDING, estimate_from_sizes, known_errors, with_the_unseen
+from pinnsiren.training.error_estimate import ROUNDING, estimate_from_sizes, known_errors, relative_difference, with_the_unseen
 from pinnsiren.training.feature_model import build_bases
-from pinnsiren.training.joint_model import JointModel, joint_model_from_state
+from pinnsiren.training.joint_model import JointModel
+from pinnsiren.training.joint_penalties import PenalisedSolver, penalty_line, penalty_refusal, penalty_terms, rests_on
+from pinnsiren.training.joint_sizes import Asked, Sized, model_values, open_scalars, sized_from_state, statistical_errors
 from pinnsiren.training.joint_solver import JointFit, JointSolver
-from pinnsiren.training.joint_system import HARDNESS, JointSystem, relative_noise
+from pinnsiren.training.joint_system import HARDNESS, JointSystem, observes_exactly, relative_noise
+from pinnsiren.training.joint_undetermined import FIELD_WAVE, FINEST, LARGEST_QUESTION, find_ignorance, open_places, questions
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
 from pinnsiren.training.scalar_scan import at_scalars, scalar_candidates, scalar_limits
@@ -35,6 +39,7 @@ SMALLEST = {1: 60, 2: 300, 3: 600}  # features of the fields at the first size
 SHARE = 0.5  # features of a coefficient field per feature of the fields
 LARGEST_COEFFICIENT = 500  # the evidence costs the third power
 SMALLEST_COEFFICIENT = 40
+HELD_COEFFICIENT, HELD_REDUNDANCY = 240, 4.0  # of one that a penalty holds: it may bend sharply, and the penalty takes care of the rest
 REFINED_CANDIDATES = 4  # of the scan, those with the least misfit are refined
 REFINING_STEPS = 6
 SMALL_STEP = 0.3  # of a level
@@ -76,7 +81,7 @@ class JointLeastSquares(AbstractMethod):
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits problems that solve for scalars or coefficient fields and whose residuals are complex differentiable."""
         ir = compiled.ir
-        if not ir.unknowns and not ir.coefficients:
+        if not ir.unknowns and not ir.coefficients and not ir.penalties:
             return Suitability(False, "the problem solves for fields only", np.inf)
         if not compiled.structure.is_analytic and compiled.is_complex:
             return Suitability(False, "a conjugate or modulus of a complex field occurs", np.inf)
@@ -84,31 +89,22 @@ class JointLeastSquares(AbstractMethod):
             return Suitability(False, "real and complex fields are mixed", np.inf)
         if any(program.algebra.has(SourceFamily) for program in compiled.programs):
             return Suitability(False, "the unknowns enter sources that differ from shot to shot, not as factors", np.inf)
-        if ir.penalties:
-            return Suitability(False, "penalties and priors are declared, which this version of the method does not weigh", np.inf)
+        refusal = penalty_refusal(compiled)
+        if refusal:
+            return Suitability(False, refusal, np.inf)
         sought = " and ".join(name for name, found in (("coefficient fields", ir.coefficients), ("scalars", ir.unknowns)) if found)
-        reason = f"{compiled.structure.overall}: fields are eliminated, {sought} found by Gauss-Newton steps with standard errors"
-        return Suitability(True, reason, 1.0)
+        found = f"fields are eliminated, {sought} found by Gauss-Newton steps with standard errors" if sought else "fields are weighed against noise"
+        weighed = f"; weighs {penalty_line(compiled)}" if ir.penalties else ""
+        return Suitability(True, f"{compiled.structure.overall}: {found}{weighed}", 1.0)
+
+    @property
+    def weighs_penalties(self) -> bool:
+        """Joint least squares weighs what should be small against the noise of the observations."""
+        return True
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "JointRun":
         """Begin at the smallest size."""
         return JointRun(self, compiled, settings)
-
-
-@dataclass(frozen=True)
-class Sized:
-    """One size: the model and what was measured of it."""
-
-    model: JointModel
-    redundancy: float
-    training_residual: float
-    fresh_residual: float
-    misfit: float
-    sigma: float
-    determined: float
-    statistical: float
-    free: tuple[int, ...]
-    values: tuple[NDArray[Any], ...]
 
 
 @dataclass
@@ -127,16 +123,20 @@ class JointRun(AbstractRun):
     candidates: list[tuple[complex, ...]] = dataclass_field(default_factory=list)  # what the scan of the scalars left
     scanned_at: int = -1  # level of the last scan
     fitted_at: int | None = None  # level of the first size that fits, if the first did not
+    common: float | None = None  # factor of the penalties whose weight is found from the data
+    resolved: float = np.inf  # the estimate without what the data leave open
 
     def __post_init__(self) -> None:
         ir = self.compiled.ir
         self.device = torch.device(self.settings.device)
         self.noise = relative_noise(self.compiled)
+        self.exact_data = observes_exactly(self.compiled)
         self.probes = probe_points(self.compiled)
         zero = (0,) * len(ir.coordinates)
         known = [self.compiled.known_part(i, self.probes, zero) for i in range(ir.n_fields)]
         self.known = [*known, *(np.zeros((len(self.probes), 1)) for _ in ir.coefficients), *(np.zeros((1, 1)) for _ in ir.unknowns)]
         self.limits = scalar_limits(ir.unknowns)
+        self.terms = penalty_terms(self.compiled)
 
     # -- sizes --------------------------------------------------------------------------------------------------------------------------------
 
@@ -153,9 +153,12 @@ class JointRun(AbstractRun):
             first = max(SMALLEST.get(len(scales.half_lengths), 800), min(needed, self.method.maximum_features / self.method.growth))
         return first
 
-    def _coefficient_size(self, index: int, size: int) -> int:
+    def _coefficient_size(self, index: int, size: int) -> tuple[int, float]:
+        """Return the features of a coefficient field, and how many share an independent function."""
         dimension, own = len(self.compiled.ir.coordinates), len(self.compiled.ir.coefficients[index].args)
-        return int(np.clip(SHARE * size ** (own / dimension), SMALLEST_COEFFICIENT, LARGEST_COEFFICIENT))
+        usual = int(np.clip(SHARE * size ** (own / dimension), SMALLEST_COEFFICIENT, LARGEST_COEFFICIENT))
+        held = any(term.holds(self.compiled.ir.n_fields + index) for term in self.terms)
+        return (max(usual, HELD_COEFFICIENT), HELD_REDUNDANCY) if held else (usual, COEFFICIENT_REDUNDANCY)
 
     def _seed(self, level: int) -> int:
         return 1_000_003 * self.settings.seed + 7919 * level
@@ -165,7 +168,10 @@ class JointRun(AbstractRun):
         start = perf_counter()
         tried = self._redundancies()
         fitted = [self._fit(self._size(self.level), redundancy) for redundancy in tried]
-        best = min(fitted, key=lambda sized: self._merit(sized))
+        best, solver, fit = min(fitted, key=lambda triple: self._merit(triple[0]))
+        if self.terms:
+            best, fit = self._weighed(best, solver, fit)
+        best = self._questioned(best, solver, fit)
         if self.sizes:
             previous = self.sizes[-1]
             self.ratios.append(self._merit(best) / max(self._merit(previous), 1e-300))
@@ -173,9 +179,10 @@ class JointRun(AbstractRun):
                 best.values, previous.values, self.known, best.fresh_residual / max(previous.fresh_residual, 1e-300),
                 best.fresh_residual, best.training_residual,
             )  # fmt: skip
-            self.estimate = float(np.hypot(np.hypot(numerical, best.statistical), known_errors(self.compiled)))
-            if self._misfit_is_large(best):
-                self.estimate = max(self.estimate, best.misfit)
+            self.resolved = float(np.hypot(np.hypot(numerical, best.statistical), known_errors(self.compiled)))
+            if self._misfit_is_large(best) or self.exact_data:
+                self.resolved = max(self.resolved, best.misfit)
+            self.estimate = float(np.hypot(self.resolved, best.open_error))
             if best.free:
                 self.estimate = float(np.inf)
         if self.sizes and self._misfit_is_large(self.sizes[-1]) and not self._misfit_is_large(best):
@@ -213,36 +220,77 @@ class JointRun(AbstractRun):
         more = [value for value in REDUNDANCIES if value > current]
         return (more[0],) if stalls and more else (current,)
 
-    def _fit(self, size: int, redundancy: float) -> Sized:
-        compiled, seed = self.compiled, self._seed(self.level)
-        n_points = int(self.method.oversampling * size * sum(chart.share for chart in compiled.charts))
+    def _fit(self, size: int, redundancy: float) -> tuple[Sized, JointSolver, JointFit]:
+        """Return a size, with the solver and the fit that made it."""
+        n_points, seed = self._n_points(size), self._seed(self.level)
         start = self._best_start(size, redundancy, n_points, seed)
         system, model = self._empty(size, redundancy, seed, start)
         fit, solver = self._fit_from(system, model, n_points, seed, self.method.steps)
-        fresh = JointSolver(system, system.place(n_points // 2, seed + 2, fit.model), self.noise, self.limits)
-        values = self._values(fit.model)
-        sized = Sized(
+        return self._measured(fit, solver, redundancy), solver, fit
+
+    def _n_points(self, size: int) -> int:
+        return int(self.method.oversampling * size * sum(chart.share for chart in self.compiled.charts))
+
+    def _measured(self, fit: JointFit, solver: JointSolver, redundancy: float) -> Sized:
+        """Measure a fit."""
+        compiled, n_points, seed = self.compiled, self._n_points(self._size(self.level)), self._seed(self.level)
+        fresh = JointSolver(solver.system, solver.system.place(n_points // 2, seed + 2, fit.model), self.noise, self.limits)
+        residual, misfit = fresh.norm_of_equations(fit.model) / HARDNESS, solver.norm_of_observations(fit.model)
+        if not np.isfinite(residual + misfit):
+            raise NonFiniteError("a residual at fresh points")
+        values = model_values(compiled, fit.model, self.probes)
+        seen, _ = statistical_errors(compiled, fit, fit.model, self.probes[:N_SPREAD], self.known)
+        return Sized(
             model=fit.model,
             redundancy=redundancy,
             training_residual=solver.norm_of_equations(fit.model) / HARDNESS,
-            fresh_residual=fresh.norm_of_equations(fit.model) / HARDNESS,
-            misfit=solver.norm_of_observations(fit.model),
+            fresh_residual=residual,
+            misfit=misfit,
             sigma=fit.balance.sigma,
             determined=fit.balance.determined,
-            statistical=self._statistical(fit, values),
+            statistical=seen,
+            open_error=0.0,
             free=tuple(index % max(len(compiled.ir.unknowns), 1) for index in fit.balance.free if self._can_move(index)),
             values=values,
         )
-        if not np.isfinite(sized.training_residual + sized.fresh_residual + sized.misfit):
-            raise NonFiniteError("a residual at fresh points")
-        return sized
+
+    def _questioned(self, sized: Sized, solver: JointSolver, fit: JointFit) -> Sized:
+        """Return the size with what the observations alone leave open."""
+        compiled, ir = self.compiled, self.compiled.ir
+        if not ir.coefficients:
+            return sized
+        seed, share = self._seed(self.level) + 13, sum(chart.share for chart in compiled.charts)
+        needed = REDUNDANCIES[0] * features_for_bandwidth(FIELD_WAVE, compiled.scales.half_lengths)
+        size = int(np.clip(needed, sized.model.bases[0].n_features / share, max(LARGEST_QUESTION, sized.model.bases[0].n_features / share)))
+        bases, thetas = questions(compiled, sized.model.coefficient_bases, sized.model.thetas, self.probes, seed)
+        system, empty = self._empty(size, REDUNDANCIES[0], seed, sized.model.unknowns)
+        asking = JointSolver(system, system.place(self._n_points(size), seed + 1, empty), self.noise, self.limits)
+        asked, _ = asking.solve_fields(replace(empty, coefficient_bases=bases, thetas=thetas))
+        state = asking.state(asked)
+        # Errors of the expansion act like noise on what observations can tell.
+        level = max(sized.sigma, max(sized.fresh_residual, FINEST) / np.sqrt(max(solver.n_data, 1)))
+        ignorance = find_ignorance(state.reduced, bases, thetas, level)
+        model = replace(sized.model, ignorance=ignorance)
+        model = replace(model, undetermined=(*open_places(ignorance, self.probes, ir.coordinates), *open_scalars(compiled, model)))
+        seen, whole = statistical_errors(compiled, fit, model, self.probes[:N_SPREAD], self.known, Asked(asked, asking.answer(state)))
+        return replace(sized, model=model, open_error=whole if whole > seen else 0.0)
+
+    def _weighed(self, plain: Sized, solver: JointSolver, fit: JointFit) -> tuple[Sized, JointFit]:
+        """Return the size that rests on the penalties; how far they moved it counts as an error, since nobody measured what they say."""
+        weighing = PenalisedSolver(solver, self.terms, self._n_points(self._size(self.level)), self._seed(self.level) + 5, fit)
+        weighed = weighing.weigh(fit, self.method.steps, self.common)
+        self.common = weighed.common
+        sized = self._measured(weighed.fit, solver, plain.redundancy)
+        moved = relative_difference(sized.values, plain.values, self.known)
+        model = replace(sized.model, rests_on=rests_on(self.terms, weighed))
+        return replace(sized, model=model, statistical=float(np.hypot(sized.statistical, moved))), weighed.fit
 
     def _empty(self, size: int, redundancy: float, seed: int, scalars: tuple[complex, ...]) -> tuple[JointSystem, JointModel]:
         """Return a system and a model without fields, with features that suit the scalars."""
         compiled, frequencies = at_scalars(self.compiled, scalars, size, redundancy, seed)
         bases = build_bases(compiled, frequencies)
         coefficient_bases = tuple(
-            build_coefficient(compiled, k, draw_coefficient(compiled, k, self._coefficient_size(k, size), COEFFICIENT_REDUNDANCY, seed + 11 + k))
+            build_coefficient(compiled, k, draw_coefficient(compiled, k, *self._coefficient_size(k, size), seed + 11 + k))
             for k in range(len(compiled.ir.coefficients))
         )
         kind = complex if compiled.is_complex else float
@@ -306,30 +354,6 @@ class JointRun(AbstractRun):
 
     # -- measures -----------------------------------------------------------------------------------------------------------------------------
 
-    def _values(self, model: JointModel) -> tuple[NDArray[Any], ...]:
-        """Return fields and coefficient fields at the probe points, and scalars."""
-        ir, zero = self.compiled.ir, (0,) * len(self.compiled.ir.coordinates)
-        fields = [model.evaluate(index, self.probes, zero) for index in range(ir.n_fields + len(ir.coefficients))]
-        return (*fields, *(np.array([[value]]) for value in model.unknowns))
-
-    def _statistical(self, fit: JointFit, values: tuple[NDArray[Any], ...]) -> float:
-        """Return the largest relative standard error of fields, coefficient fields and scalars."""
-        ir, zero = self.compiled.ir, (0,) * len(self.compiled.ir.coordinates)
-        points, worst = self.probes[:N_SPREAD], 0.0
-        start = 0
-        for index, basis in enumerate(fit.model.bases):
-            rows = fit.field_spread[start : start + basis.n_features]
-            start += basis.n_features
-            spread = float(np.linalg.norm(basis.matrix(points, {zero: np.ones(len(points))}) @ rows))
-            size = float(np.linalg.norm((values[index] + self.known[index])[: len(points), 0]))
-            worst = max(worst, spread / max(size, 1e-300))
-        for index in range(ir.n_fields, ir.n_fields + len(ir.coefficients)):
-            errors = fit.model.standard_error(index, points, zero)
-            worst = max(worst, float(np.linalg.norm(errors)) / max(float(np.linalg.norm(values[index][: len(points)])), 1e-300))
-        for value, error in zip(fit.model.unknowns, fit.model.scalar_errors(), strict=True):
-            worst = max(worst, error / max(abs(value), 1e-300))
-        return worst
-
     def _amplitude(self) -> float:
         fields = self.sizes[-1].values[: self.compiled.ir.n_fields]
         squares = [np.mean(np.abs(value + known) ** 2) for value, known in zip(fields, self.known, strict=False)]
@@ -348,6 +372,9 @@ class JointRun(AbstractRun):
         settings, last, next_seconds = self.settings, self.sizes[-1], self.predicted_seconds()
         if last.free:
             return "tolerance_not_reached", self._undetermined_text(last)
+        if self.resolved <= settings.tolerance < self.estimate:
+            text = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}; without what is open it is"
+            return "tolerance_not_reached", f"{text} {self.resolved:.2g}{self._remarks()}"
         stagnated = len(self.ratios) >= 2 and min(self.ratios[-2:]) > STAGNATION
         too_large = self._size(self.level) > self.method.maximum_features
         limited = self._noise_limits() and self.ratios[-1] > STAGNATION and (stagnated or not self._misfit_is_large(last))
@@ -360,25 +387,25 @@ class JointRun(AbstractRun):
             self._confirm()
             if self.estimate <= settings.tolerance:
                 text = f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-                return "success", text + self._misfit_text()
+                return "success", text + self._remarks()
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
         if limited:
             return "tolerance_not_reached", (
                 f"{wanted}: the observations allow no more. Their noise leaves a standard error of {last.statistical:.2g}; more features do "
-                f"not lower it. Add observations, or loosen tolerance{self._misfit_text()}"
+                f"not lower it. Add observations, or loosen tolerance{self._remarks()}"
             )
         if stagnated:
             return "tolerance_not_reached", (
                 f"{wanted}: more features no longer lower the residual at fresh points ({last.fresh_residual:.2g}). Fields or coefficients are not "
-                f"smooth in the coordinates of the charts, or equations, conditions and observations contradict each other{self._misfit_text()}"
+                f"smooth in the coordinates of the charts, or equations, conditions and observations contradict each other{self._remarks()}"
             )
         if too_large:
             text = f"{self.method.maximum_features} features are allowed; raise JointLeastSquares(maximum_features=...)"
-            return "tolerance_not_reached", f"{wanted}: {text}"
+            return "tolerance_not_reached", f"{wanted}: {text}{self._remarks()}"
         if elapsed + next_seconds > settings.seconds:
             return "out_of_time", (
                 f"{wanted}: the next size ({self._size(self.level)} features) needs about {next_seconds:.0f} s of the {settings.seconds:g} s given, "
-                f"{elapsed:.0f} s are used. Raise seconds, or loosen tolerance"
+                f"{elapsed:.0f} s are used. Raise seconds, or loosen tolerance{self._remarks()}"
             )
         return None
 
@@ -388,6 +415,10 @@ class JointRun(AbstractRun):
             f"{names} cannot be told from the equations, conditions and observations: changing it, or a combination of the unknowns, changes nothing "
             "that was measured. Add observations that it affects, or give it a value"
         )
+
+    def _remarks(self) -> str:
+        """Return what a user has to know besides numbers: misfit, what is open, what the result rests on."""
+        return self._misfit_text() + self.sizes[-1].open_words + self.sizes[-1].prior_words
 
     def _misfit_text(self) -> str:
         """Say so when the data deviate from the model by more than their declared noise."""
@@ -432,8 +463,10 @@ class JointRun(AbstractRun):
             "last_seconds": self.last_seconds,
             "confirmed": self.confirmed,
             "fitted_at": -1 if self.fitted_at is None else self.fitted_at,
+            "common": self.common,
+            "resolved": self.resolved,
             "ratios": np.array(self.ratios),
-            "sizes": {str(i): _sized_state(sized) for i, sized in enumerate(self.sizes)},
+            "sizes": {str(i): sized.state() for i, sized in enumerate(self.sizes)},
         }
 
     def restore(self, state: StateTree) -> None:
@@ -442,16 +475,5 @@ class JointRun(AbstractRun):
         self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
         self.fitted_at = None if int(state["fitted_at"]) < 0 else int(state["fitted_at"])
         self.ratios = [float(ratio) for ratio in state["ratios"]]
-        self.sizes = []
-        for i in range(len(state["sizes"])):
-            entry = state["sizes"][str(i)]
-            model = joint_model_from_state(self.compiled, entry["model"])
-            numbers = {name: float(entry[name]) for name in SIZED_NUMBERS}
-            self.sizes.append(Sized(model=model, free=tuple(int(k) for k in np.atleast_1d(entry["free"])), values=self._values(model), **numbers))
-
-
-SIZED_NUMBERS = ("redundancy", "training_residual", "fresh_residual", "misfit", "sigma", "determined", "statistical")
-
-
-def _sized_state(sized: Sized) -> StateTree:
-    return {"model": sized.model.state(), "free": np.array(sized.free, dtype=int), **{name: getattr(sized, name) for name in SIZED_NUMBERS}}
+        self.resolved, self.common = float(state["resolved"]), state["common"]
+        self.sizes = [sized_from_state(self.compiled, state["sizes"][str(i)], self.probes) for i in range(len(state["sizes"]))]

@@ -14,8 +14,10 @@ from pinnsiren.charts.expansion import FeatureBasis
 from pinnsiren.charts.spectra import Frequencies
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.ir import MultiIndex
+from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.coefficient_basis import CoefficientBasis, build_coefficient
 from pinnsiren.training.feature_model import build_bases
+from pinnsiren.training.joint_undetermined import OPEN, Ignorance, ignorance_from_state, ignorance_of
 from pinnsiren.training.method import StateTree
 
 CHUNK = 4096
@@ -34,6 +36,9 @@ class JointModel:
         unknowns: values of the unknown scalars, in the order of the problem.
         spread: (n_parameters, n_directions), a square root of the covariance of (all thetas, then real and imaginary parts of the scalars); empty
             before it is known.
+        ignorance: what the data leave open.
+        rests_on: the penalties and priors that the values rest on, in words with their weights.
+        undetermined: what the observations do not determine, in words.
     """
 
     bases: tuple[FeatureBasis, ...]
@@ -43,6 +48,9 @@ class JointModel:
     thetas: tuple[NDArray[np.float64], ...]
     unknowns: tuple[complex, ...]
     spread: NDArray[np.float64] = dataclass_field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    ignorance: Ignorance = dataclass_field(default_factory=Ignorance, repr=False)
+    rests_on: tuple[str, ...] = ()
+    undetermined: tuple[str, ...] = ()
 
     def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
         """Return a derivative of a field's unknown part, (n_points, n_shots), or of a coefficient field, (n_points, 1)."""
@@ -71,16 +79,34 @@ class JointModel:
         for first in range(0, len(points), CHUNK):
             part = points[first : first + CHUNK]
             jacobian = self.coefficient_bases[index].jacobian(part, {orders: np.ones(len(part))}, self.thetas[index])
-            pieces.append(np.linalg.norm(jacobian @ rows, axis=1))
+            error = np.linalg.norm(jacobian @ rows, axis=1)
+            pieces.append(np.hypot(error, self._ignored(index, part, orders)))
         return np.concatenate(pieces) if pieces else np.zeros(0)
+
+    def _ignored(self, index: int, points: NDArray[np.float64], orders: MultiIndex) -> Any:
+        """Return the standard error of what the data do not determine: of a value what its bounds allow, of a derivative its spread."""
+        if not self.ignorance.bases:
+            return 0.0
+        share = self.ignorance.share(index, points)
+        if any(orders):
+            size = self.ignorance.spreads(index, points, orders)[1]
+        else:
+            values = self.coefficient_bases[index].evaluate(points, orders, self.thetas[index])
+            size = share * ignorance_of(values, declaration_of(self.coefficient_bases[index].candidate).bounds)
+        return np.where(share > OPEN, size, 0.0)
 
     def scalar_errors(self) -> tuple[float, ...]:
         """Return the standard errors of the scalars, of complex ones that of the modulus of the deviation; NaN when they are not known."""
         if not self.spread.size:
             return tuple(np.nan for _ in self.unknowns)
-        rows = self.spread[self.n_thetas :]
-        n = len(self.unknowns)
-        return tuple(float(np.linalg.norm(rows[[index, n + index]])) for index in range(n))
+        n, errors = len(self.unknowns), []
+        for index, value in enumerate(self.unknowns):
+            own = [self.n_thetas + index, self.n_thetas + n + index]
+            error = float(np.linalg.norm(self.spread[own]))
+            left = self.ignorance.scalar_error(index, n)
+            error = max(error, left) if left > OPEN * abs(value) else error
+            errors.append(error)
+        return tuple(errors)
 
     def state(self) -> StateTree:
         """Return frequencies and parameters."""
@@ -92,6 +118,9 @@ class JointModel:
             "thetas": {str(i): theta for i, theta in enumerate(self.thetas)},
             "unknowns": np.array(self.unknowns, dtype=complex),
             "spread": self.spread,
+            "ignorance": self.ignorance.state(),
+            "rests_on": "\n".join(self.rests_on),
+            "undetermined": "\n".join(self.undetermined),
         }
 
 
@@ -117,4 +146,7 @@ def joint_model_from_state(compiled: CompiledProblem, state: StateTree) -> Joint
         thetas=tuple(np.asarray(state["thetas"][str(i)]) for i in range(len(state["thetas"]))),
         unknowns=tuple(complex(value) for value in np.atleast_1d(state["unknowns"])) if len(compiled.ir.unknowns) else (),
         spread=np.asarray(state["spread"]),
+        ignorance=ignorance_from_state(compiled, state["ignorance"]),
+        rests_on=tuple(part for part in str(state["rests_on"]).split("\n") if part),
+        undetermined=tuple(part for part in str(state["undetermined"]).split("\n") if part),
     )

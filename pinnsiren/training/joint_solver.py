@@ -5,7 +5,9 @@ on it cost one factorisation each. Fields that enter nonlinearly take the same s
 held back is decided anew at every step by `noise_balance`. Input: placed residuals, a start. Output: `JointFit`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,6 +79,12 @@ class FieldRange:
         solved: torch.Tensor = torch.linalg.solve_triangular(self.triangle, self.top.mH @ effects, upper=True)
         return solved / self.norms[:, None]
 
+    def deviations(self) -> torch.Tensor:
+        """Return a square root of the covariance of the coefficients for rows of unit noise, where fields alone are sought."""
+        eye = torch.eye(len(self.triangle), dtype=self.triangle.dtype, device=self.triangle.device)
+        solved: torch.Tensor = torch.linalg.solve_triangular(self.triangle, eye, upper=True)
+        return solved / self.norms[:, None]
+
     def change(self, right: torch.Tensor) -> torch.Tensor:
         """Return the best change of the coefficients, (n_features, n_shots)."""
         solved: torch.Tensor = torch.linalg.solve_triangular(self.triangle, self.top.mH @ right + self.fading, upper=True)
@@ -93,6 +101,7 @@ class JointFit:
         misfit: root of the objective per observed value, in units of the rows.
         field_spread: (n_features of all fields, n_directions), square root of the covariance of the first shot's coefficients.
         steps: accepted steps.
+        reduced: the last linearisation with the fields eliminated.
     """
 
     model: JointModel
@@ -100,6 +109,7 @@ class JointFit:
     misfit: float
     field_spread: NDArray[np.float64]
     steps: int
+    reduced: Reduced
 
 
 class JointSolver:
@@ -107,6 +117,7 @@ class JointSolver:
 
     def __init__(self, system: JointSystem, placed: list[Placed], noise: float | None, limits: tuple[Array, Array]) -> None:
         self.system, self.placed, self.noise, self.limits = system, placed, noise, limits
+        self.extra: list[Placed] = []  # rows that belong neither to equations nor to observations
         parts = 2 if system.is_complex else 1
         self.n_data = parts * sum(
             item.points.values.size if item.points.values is not None else len(item.points.points) * system.n_shots
@@ -134,7 +145,7 @@ class JointSolver:
     def _field_changes(self, model: JointModel) -> tuple[tuple[torch.Tensor, ...], float]:
         changes, before = [], 0.0
         for group in self.system.groups:
-            rows = self.system.linearise(self.placed, model, group, with_unknowns=False)
+            rows = self.system.linearise([*self.placed, *self.extra], model, group, with_unknowns=False)
             changes.append(FieldRange(rows.fields, self._old(model, group)).change(rows.right))
             before += float(rows.right.abs().pow(2).sum())
         return tuple(changes), before
@@ -160,7 +171,7 @@ class JointSolver:
         return torch.from_numpy(whole).to(self.system.rows.device, self.system.rows.dtype)
 
     def _norm(self, model: JointModel) -> float:
-        return self._squares(self.placed, model)
+        return self._squares([*self.placed, *self.extra], model)
 
     def _moved(self, model: JointModel, changes: tuple[torch.Tensor, ...], share: float) -> JointModel:
         sizes = [basis.n_features for basis in model.bases]
@@ -174,7 +185,7 @@ class JointSolver:
         """Linearise at a model and eliminate the fields."""
         linearised, ranges, thetas, rights, sizes, objective = [], [], [], [], [], 0.0
         for group in self.system.groups:
-            rows = self.system.linearise(self.placed, model, group)
+            rows = self.system.linearise([*self.placed, *self.extra], model, group)
             linearised.append(rows)
             ranges.append(FieldRange(rows.fields, self._old(model, group)))
             n_parameters = rows.unknowns.shape[2]
@@ -184,12 +195,12 @@ class JointSolver:
             # For nonlinear fields the rows themselves count; the part that a change of the fields removes is no misfit.
             counted = right if self.system.is_affine_in_fields else rows.right
             objective += float(counted.abs().pow(2).sum())
-            thetas.append(_real_rows(left.reshape(-1, n_parameters)))
+            thetas.append(_real_rows(left.reshape(rows.right.numel(), n_parameters)))
             rights.append(_real_rows(right.reshape(-1, 1))[:, 0])
-            sizes.append(np.sum(_real_rows(effects.reshape(-1, n_parameters)) ** 2, axis=0))
+            sizes.append(np.sum(_real_rows(effects.reshape(rows.right.numel(), n_parameters)) ** 2, axis=0))
         n_thetas = model.n_thetas
         matrix, left_over = np.concatenate(thetas), np.concatenate(rights)
-        whole = left_over + matrix[:, :n_thetas] @ _flat(model.thetas)
+        whole = left_over + matrix[:, :n_thetas] @ flat(model.thetas)
         reduced = reduce_rows(matrix[:, :n_thetas], matrix[:, n_thetas:], whole, self.n_data, np.sqrt(np.sum(sizes, axis=0))[n_thetas:])
         return State(model, tuple(linearised), tuple(ranges), reduced, objective)
 
@@ -201,7 +212,7 @@ class JointSolver:
         current = balance(state.reduced, wavenumbers, chosen, self.row_noise)
         steps = 0
         for step in range(most_steps):
-            change = np.concatenate([current.thetas - _flat(state.model.thetas), current.scalars])
+            change = np.concatenate([current.thetas - flat(state.model.thetas), current.scalars])
             cost = state.objective + self._prior(current, state.model)
             accepted = None
             for halving in range(HALVINGS):
@@ -220,16 +231,30 @@ class JointSolver:
                 current = balance(state.reduced, wavenumbers, chosen, self.row_noise)
                 break
             current = balance(state.reduced, wavenumbers, among, self.row_noise)
+        return self.finished(state, current, steps)
+
+    def finished(self, state: State, current: Balance, steps: int) -> JointFit:
+        """Return the fit at a state, with what its posterior says of all unknowns and of the fields."""
         model = replace(state.model, spread=current.spread)
-        spread = torch.from_numpy(current.spread).to(state.rows[0].unknowns)
-        field_spread = -state.ranges[0].response(state.rows[0].unknowns[:, 0] @ spread).cpu().numpy()
-        return JointFit(model, current, float(np.sqrt(state.objective / max(self.n_data, 1))), field_spread, steps)
+        misfit = float(np.sqrt(state.objective / max(self.n_data, 1)))
+        spread = self.answer(state)(current.spread) if len(current.spread) else current.sigma * state.ranges[0].deviations().cpu().numpy()
+        return JointFit(model, current, misfit, spread, steps, state.reduced)
+
+    def answer(self, state: State) -> Callable[[Array], NDArray[Any]]:
+        """Return the map from changes of the unknowns, (n_parameters, n_directions), to the first shot's coefficients of all fields."""
+        effects = state.rows[0].unknowns[:, 0]
+
+        def respond(directions: Array) -> NDArray[Any]:
+            # Effects first: the answer to every single parameter is large in directions that no row sees, and would cost the digits.
+            return np.asarray(-state.ranges[0].response(effects @ torch.from_numpy(directions).to(effects)).cpu().numpy())
+
+        return respond
 
     def _visible(self, reduced: Reduced, change: Array) -> float:
         return float(np.linalg.norm(np.column_stack([reduced.thetas, reduced.scalars]) @ change))
 
     def _prior(self, current: Balance, model: JointModel) -> float:
-        theta = _flat(model.thetas)
+        theta = flat(model.thetas)
         return float(np.sum(current.precision * theta**2)) if len(theta) else 0.0
 
     def _stepped(self, state: State, change: Array, share: float) -> JointModel:
@@ -251,7 +276,8 @@ class JointSolver:
         return self._moved(replace(model, thetas=thetas, unknowns=unknowns), changes, 1.0)
 
 
-def _flat(thetas: tuple[Array, ...]) -> Array:
+def flat(thetas: tuple[Array, ...]) -> Array:
+    """Return the parameters of all coefficient fields behind each other."""
     return np.concatenate(thetas) if thetas else np.zeros(0)
 
 

@@ -66,8 +66,6 @@ class LeastSquares(AbstractMethod):
         """Fits problems without unknown coefficients whose residuals are complex differentiable."""
         if compiled.ir.unknowns or compiled.ir.coefficients:
             return Suitability(False, "the problem solves for coefficients, which are not in the last layer", np.inf)
-        if compiled.ir.penalties:
-            return Suitability(False, "the problem has penalties, which weigh against data; one linear solve knows no such balance", np.inf)
         if not compiled.structure.is_analytic and compiled.is_complex:
             return Suitability(False, "a conjugate or modulus of a complex field occurs", np.inf)
         if len(set(compiled.ir.is_complex)) > 1:

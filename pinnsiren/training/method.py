@@ -120,6 +120,19 @@ class AbstractMethod(ABC):
         return False
 
     @property
+    def weighs_penalties(self) -> bool:
+        """Whether the method weighs penalties and priors against the data; others are refused where any is declared."""
+        return False
+
+    def judge(self, compiled: CompiledProblem) -> Suitability:
+        """Say whether the method fits, penalties included."""
+        if compiled.ir.penalties and not self.weighs_penalties:
+            labels = ", ".join(f"the {term.label}" for term in compiled.ir.penalties)
+            reason = f"{labels}: the method would ignore what was declared; JointLeastSquares weighs it against observations"
+            return Suitability(False, reason, np.inf)
+        return self.suits(compiled)
+
+    @property
     def knows_free_space(self) -> bool:
         """Whether waves leave through faces without a condition; other methods have nothing that says what comes back from there."""
         return False

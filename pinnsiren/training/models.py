@@ -11,6 +11,7 @@ from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
 from pinnsiren.training.first_arrivals import first_arrivals_from_state
 from pinnsiren.training.joint_model import joint_model_from_state
+from pinnsiren.training.joint_profile import profile_model_from_state
 from pinnsiren.training.media import media_model_from_state
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
@@ -46,6 +47,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return mode_model_from_state(state)
     if kind == "windows":
         return windowed_model_from_state(compiled, state)
+    if kind == "profile":
+        return profile_model_from_state(compiled, state)
     if kind == "joint":
         return joint_model_from_state(compiled, state)
     if kind == "reduced":

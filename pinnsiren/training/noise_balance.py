@@ -119,7 +119,7 @@ def balance(system: Reduced, wavenumbers: Array, shapes: Iterable[Shape], noise:
         shapes: the smoothness classes to compare.
         noise: declared standard deviation of a row, or None. Residuals that are larger than it, as far from the solution, count as noise.
     """
-    basis, inverse, free = _scalar_factor(system)
+    basis, inverse, free = scalar_factor(system)
     right = system.right - basis @ (basis.T @ system.right)
     matrix = system.thetas - basis @ (basis.T @ system.thetas)
     n_data = max(system.n_data - basis.shape[1], 1)
@@ -132,12 +132,39 @@ def balance(system: Reduced, wavenumbers: Array, shapes: Iterable[Shape], noise:
         sigma = max(np.sqrt(total / n_data), noise or 0.0)
         chosen, shape = _Posterior(sigma, np.zeros(0), np.zeros(0), np.zeros((0, 0)), 0.0, 0.0), None
     scalars = inverse @ (basis.T @ (system.right - system.thetas @ chosen.mean))
-    response = inverse @ (basis.T @ (system.thetas @ chosen.spread)) if len(chosen.mean) else np.zeros((len(inverse), 0))
-    spread = np.block([[chosen.spread, np.zeros((len(chosen.mean), basis.shape[1]))], [-response, chosen.sigma * inverse]])
+    spread = with_scalars(system, basis, inverse, chosen.spread, chosen.sigma)
     return Balance(shape, chosen.sigma, chosen.precision, chosen.mean, scalars, spread, chosen.evidence, chosen.determined, free)
 
 
-def _scalar_factor(system: Reduced) -> tuple[Array, Array, tuple[int, ...]]:
+def balance_fixed(system: Reduced, precision: Array, sigma: float) -> Balance:
+    """Return the posterior under a given precision and noise, as where the user has said what is believed.
+
+    Args:
+        system: the reduced linearisation, its rows the penalties included.
+        precision: (n_thetas,), prior precision of z times sigma^2, positive.
+        sigma: standard deviation of a row.
+    """
+    basis, inverse, free = scalar_factor(system)
+    n = system.thetas.shape[1]
+    spread, mean = np.zeros((n, n)), np.zeros(n)
+    if n:
+        matrix = system.thetas - basis @ (basis.T @ system.thetas)
+        u, s, vt = np.linalg.svd(matrix / np.sqrt(precision), full_matrices=True)
+        seen = (u.T @ (system.right - basis @ (basis.T @ system.right)))[: len(s)]
+        mean = (vt.T @ (s / (s**2 + 1) * seen)) / np.sqrt(precision)
+        spread = sigma * (vt.T / np.sqrt(s**2 + 1)) / np.sqrt(precision)[:, None]
+    scalars = inverse @ (basis.T @ (system.right - system.thetas @ mean))
+    whole = with_scalars(system, basis, inverse, spread, sigma)
+    return Balance(None, sigma, precision, mean, scalars, whole, 0.0, float(n - np.sum((spread * np.sqrt(precision)[:, None]) ** 2) / sigma**2), free)
+
+
+def with_scalars(system: Reduced, basis: Array, inverse: Array, spread: Array, sigma: float) -> Array:
+    """Return the square root of the covariance of (thetas, scalars) from that of the thetas."""
+    response = inverse @ (basis.T @ (system.thetas @ spread)) if spread.size else np.zeros((len(inverse), 0))
+    return np.block([[spread, np.zeros((len(spread), basis.shape[1]))], [-response, sigma * inverse]])
+
+
+def scalar_factor(system: Reduced) -> tuple[Array, Array, tuple[int, ...]]:
     """Return an orthonormal basis of the scalars' effects, the map from it to their changes, and the scalars that are not determined."""
     n = system.scalars.shape[1]
     if not n:

@@ -11,6 +11,7 @@ from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.joint_least_squares import JointLeastSquares
+from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
@@ -23,7 +24,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
     LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
-    CloudDistance, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
+    CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}

@@ -39,6 +39,14 @@ def scalar_candidates(unknowns: Sequence[Any]) -> list[tuple[complex, ...]]:
     return [start, *(tuple(complex(value, s.imag) for value, s in zip(row, start, strict=True)) for row in np.stack(columns, axis=1).tolist())]
 
 
+def scalar_values(unknowns: Sequence[Any], n: int) -> list[NDArray[np.float64]]:
+    """Return the declared initial values of real scalars, and n more spread over their bounds."""
+    start = np.array([complex(declaration_of(unknown).initial).real for unknown in unknowns])
+    shares = (np.arange(n)[:, None] + 0.5) / n if len(unknowns) == 1 else sobol(len(unknowns), n, seed=1)
+    columns = [_spread(declaration_of(unknown), shares[:, index]) for index, unknown in enumerate(unknowns)]
+    return [start, *np.stack(columns, axis=1)]
+
+
 def at_scalars(
     compiled: CompiledProblem, scalars: tuple[complex, ...], n_features: int, redundancy: float, seed: int
 ) -> tuple[CompiledProblem, tuple[Frequencies, ...]]:
