@@ -42,6 +42,7 @@ from pinnsiren.language import (
     Robin,
     SourceFamily,
     SpaceTime,
+    TriangleMesh,
     coordinates,
     div,
     field,
@@ -122,7 +123,7 @@ __all__ = [
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
     "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
-    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
-    "manufactured",
+    "TimeWindows", "TrainingError", "TriangleMesh", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad",
+    "laplacian", "load", "manufactured",
     "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains.base import AbstractDomain, Array, sobol
+from pinnsiren.language.domains.triangle_mesh import TriangleMesh
 from pinnsiren.language.entries import array_entry, check_entries_finite
 
 NEIGHBOURS = 8  # nearest points whose tangent planes are asked for the distance
@@ -70,6 +71,20 @@ class PointCloud:
         counts = np.maximum(1, np.rint(n_points * sizes / sizes.sum())).astype(int)
         drawn = [shape.sample_boundary(part, int(count), seed + index) for index, (part, count) in enumerate(zip(parts, counts, strict=True))]
         return cls(shape.coordinates, np.concatenate([points for points, _ in drawn]), np.concatenate([normals for _, normals in drawn]))
+
+    @classmethod
+    def from_mesh(cls, mesh: TriangleMesh, n_points: int, seed: int = 0) -> "PointCloud":
+        """Draw points of a triangle mesh evenly by area, each with the normal of its face; read files by `TriangleMesh.from_file`.
+
+        Raises:
+            ProblemError: something else than a `TriangleMesh`, which is known to be closed and oriented.
+        """
+        if not isinstance(mesh, TriangleMesh):
+            raise ProblemError(
+                f"PointCloud.from_mesh was given {type(mesh).__name__}; expected a TriangleMesh, which checks that the surface is closed: "
+                "TriangleMesh((x, y, z), vertices, faces), or TriangleMesh.from_file((x, y, z), path)"
+            )
+        return cls.of(mesh, n_points, seed)
 
     @cached_property
     def _tree(self) -> KDTree:
