@@ -90,9 +90,11 @@ def run_once(case: Case, problem: ps.Problem, seconds: float, seed: int) -> Reco
     # What the grid does not know of itself is not the solution's fault; the bar allows nothing for it.
     within = bool(max(true_error - reference.error, 0.0) <= HONESTY_FACTOR * estimate)
     sizes = solution.history.columns.get("size", [])
+    judged, measures = (true_error, {}) if case.measure is None else case.measure(problem, solution)
     return {
         **common,
-        "true_error": true_error,
+        "true_error": judged,
+        **({"relative_l2": true_error, "measures": measures} if measures else {}),
         "core_error": core_error,
         "estimated_error": estimate,
         "error_over_estimate": true_error / estimate if estimate > 0 else math.inf,
