@@ -1,10 +1,15 @@
 """Comparison of a solution with an exact solution and with a grid solver that shares no code with the network.
 
-Input: a `Solution`. Output: a `Report` with errors, verdict and figures; for images, the peak signal-to-noise ratio.
+Input: a `Solution`. Output: a `Report` with errors, verdict and figures; for images, the peak signal-to-noise ratio;
+surfaces where a field takes a value, and files for other programs.
 """
 
 from .comparison import validate
 from .psnr import draw_images, psnr
 from .report import Comparison, Report, save_figures, save_reports
+from .surfaces import Surface, extract_lines, extract_surface, save_vtk
 
-__all__ = ["Comparison", "Report", "draw_images", "psnr", "save_figures", "save_reports", "validate"]
+__all__ = [
+    "Comparison", "Report", "Surface", "draw_images", "extract_lines", "extract_surface", "psnr", "save_figures", "save_reports", "save_vtk",
+    "validate",
+]  # fmt: skip

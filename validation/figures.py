@@ -18,6 +18,7 @@ from .diagnostic_figures import draw_history, draw_residual
 from .field_figures import Picture, draw_field
 from .free_constants import free_constant_fields
 from .residual import declared_residual
+from .surface_figure import draw_zero_set
 from .views import View, view_of
 
 Array = NDArray[Any]
@@ -38,7 +39,7 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
         tolerance: drawn into the history.
 
     Returns:
-        `field_<name>` for every field, `history`, `residual`; what cannot be drawn is left out.
+        `field_<name>` for every field, `zero_set` of a signed distance in space, `history`, `residual`; what cannot be drawn is left out.
     """
     name = solution.problem.name
     figures: dict[str, Figure] = {}
@@ -52,6 +53,9 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
             title += " (first shot)"
         picture = Picture(title, label, view, found, exact, _WORDS.get(kind, kind), tuple(solution.cores))
         figures[f"field_{label}"] = draw_field(picture)
+    zero_set = draw_zero_set(solution)
+    if zero_set is not None:
+        figures["zero_set"] = zero_set
     history = draw_history(solution.history.columns, f"{name}: history", tolerance)
     if history is not None:
         figures["history"] = history

@@ -37,6 +37,7 @@ FEATURES = {1: 16, 2: 60, 3: 200}  # of a cell
 # Features per independent function. Many: what is left smooth on a cell is smooth on its scale, and the next cells have the next scale.
 REDUNDANCY = {1: 4.0, 2: 8.0, 3: 20.0}
 MOST_CELLS = {1: 64, 2: 400, 3: 1000}
+FIRST = 4  # cells along the longest side at the start
 EVEN = 3.0  # rows per feature, evenly in a cell
 HELD_BACK = 0.15  # share of the rows that say how well the others fit
 BAND = 0.03  # of the longest side: standard deviation of the offsets along normals, half the width called near, distance at which errors count half
@@ -78,7 +79,7 @@ class CloudDistance(AbstractMethod):
         return Suitability(True, text, 0.7)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "CloudDistanceRun":
-        """Begin with the whole box."""
+        """Begin with a few cells of one size."""
         return CloudDistanceRun(self, compiled, settings)
 
 
@@ -136,10 +137,10 @@ class CloudDistanceRun(AbstractRun):
         self.round, self.seconds_per_cell, self.estimate, self.near, self.stray = 0, 0.0, float(np.inf), float(np.inf), 0.0
 
     def step(self) -> dict[str, float]:
-        """Fit the whole box, then halve the cells that hold half of the squared error."""
+        """Fit a few cells, then halve those that hold half of the squared error."""
         start = perf_counter()
         chosen = self._marked()
-        fresh = [self.bounds] if self.round == 0 else [half for index in chosen for half in _halves(self.boxes[index])]
+        fresh = self._first_cells() if self.round == 0 else [half for index in chosen for half in _halves(self.boxes[index])]
         chance = np.random.default_rng((self.settings.seed, self.round))
         fits = [self._fit(box, chance) for box in fresh]
         kept = np.setdiff1d(np.arange(len(self.boxes)), chosen)
@@ -150,6 +151,12 @@ class CloudDistanceRun(AbstractRun):
         numbers = self._measure()
         self.seconds_per_cell = (perf_counter() - start) / len(fresh)
         return {"size": float(self.coefficients.size), "cells": float(len(self.boxes)), **numbers}
+
+    def _first_cells(self) -> list[Array]:
+        boxes = [self.bounds]
+        while 2 * len(boxes) <= self.most and np.max(np.ptp(boxes[0], axis=1)) > 1.01 * self.domain.size / FIRST:
+            boxes = [half for box in boxes for half in _halves(box)]
+        return boxes
 
     def _marked(self) -> NDArray[np.int64]:
         """Return the cells with the largest errors, as few as hold their share of the squared error and not more than there is room for."""
