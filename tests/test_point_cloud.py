@@ -133,3 +133,13 @@ def test_the_winding_number_tells_inside_from_outside():
     inside, outside = np.array([[0, 0, 0.4], [0.1, 0.2, 0]]), np.array([[0, 0, 0.9], [0.7, 0.7, 0]])
     patches = LocalSurface(cloud.points, cloud.normals, KDTree(cloud.points))
     assert np.allclose(patches.winding_number(inside), 1, atol=0.1) and np.allclose(patches.winding_number(outside), 0, atol=0.1)
+
+
+def test_a_hole_in_the_surface_and_normals_of_both_orientations_leave_the_sign_unknown():
+    whole = sphere(n_points=3000)
+    assert label_error(whole, SPACE, 0) < 1e-3
+    above = whole.points[:, 2] > -0.1
+    open_cloud = ps.PointCloud((x, y, z), whole.points[above], whole.normals[above])
+    turned = ps.PointCloud((x, y, z), whole.points, np.where(np.arange(3000)[:, None] % 3 == 0, -1, 1) * whole.normals)
+    inwards = ps.PointCloud((x, y, z), whole.points, np.where(whole.points[:, :1] > 0.2, -1, 1) * whole.normals)
+    assert all(label_error(cloud, SPACE, 0) > 0.1 for cloud in (open_cloud, turned, inwards))

@@ -239,7 +239,8 @@ def _grid_cells(shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the corners of the cells of a grid, first axis slowest, in VTK's order: around the bottom, then around the top."""
     index = np.arange(int(np.prod(shape))).reshape(shape)
     around: list[tuple[int, ...]] = [(0, 0), (1, 0), (1, 1), (0, 1)]
-    corners = {1: [(0,), (1,)], 2: around, 3: [(*corner, top) for top in (0, 1) for corner in around]}[len(shape)]
+    by_dimension: dict[int, list[tuple[int, ...]]] = {1: [(0,), (1,)], 2: around, 3: [(*corner, top) for top in (0, 1) for corner in around]}
+    corners = by_dimension[len(shape)]
     parts = [index[tuple(slice(shift, n - 1 + shift) for shift, n in zip(corner, shape, strict=True))].ravel() for corner in corners]
     return np.stack(parts, axis=1)
 

@@ -219,8 +219,9 @@ class CloudDistanceRun(AbstractRun):
         if self.stray > 0:
             text += f"In {100 * self.stray:.2g} % of the domain the sign is wrong away from the surface. "
         if self.known > self.settings.tolerance / 2:
-            text += f"The points themselves say no more than {self.known:.2g}: half of them give distances that differ by this much; "
-            return ("out_of_time" if late and not done else "tolerance_not_reached"), text + "give more points, or loosen tolerance"
+            text += f"The points themselves say no more than {self.known:.2g}: half of them differ by this much, or their normals settle no sides; "
+            text += "give more points, check their normals, or loosen tolerance"
+            return ("out_of_time" if late and not done else "tolerance_not_reached"), text
         if late and not done:
             return "out_of_time", text + f"{self.settings.seconds:g} s were given; raise seconds"
         return "tolerance_not_reached", text + (

@@ -18,6 +18,8 @@ ALONG = 0.5  # labels along normals for each even one
 ON = 1 / 3  # labels on the surface for each even one
 PER_POINT = 4  # labels along the normal of one point at most
 N_KNOWN = 2000
+CLEAR = 5.0  # spacings from the surface beyond which the sum over its points is a winding number
+UNSETTLED = 0.4  # distance of the winding number from 0 outside and 1 inside: at a half, both sides are as likely
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def draw_labels(cloud: PointCloud, box: Array, n_even: int, band: float, chance:
 def label_error(cloud: PointCloud, domain: AbstractDomain, seed: int) -> float:
     """Return the root mean square error of the labels over the domain, relative to theirs: how far those of half of the points are off.
 
-    Labels improve with the number of points, so that the difference is an upper bound unless both halves err alike.
+    Labels improve with the number of points, so that the difference is an upper bound unless both halves err alike. Where the surface, seen as a
+    whole, does not say the same side as the nearest points (it has a hole, or normals of both orientations), the sign counts as unknown.
     """
     order = np.random.default_rng(seed).permutation(len(cloud.points))
     if len(order) < 4:
@@ -73,4 +76,9 @@ def label_error(cloud: PointCloud, domain: AbstractDomain, seed: int) -> float:
     half = PointCloud(cloud.coordinates, cloud.points[order[::2]], cloud.normals[order[::2]])
     points = domain.sample_interior(N_KNOWN, seed)
     full = cloud.signed_distance(points)
-    return float(np.linalg.norm(half.signed_distance(points) - full) / max(np.linalg.norm(full), np.finfo(float).tiny))
+    error = np.linalg.norm(half.signed_distance(points) - full)
+    if len(cloud.coordinates) > 1:
+        clear = np.abs(full) > CLEAR * cloud.spacing
+        unsettled = np.abs(cloud.winding_number(points[clear]) - (full[clear] < 0)) > UNSETTLED
+        error = np.hypot(error, np.linalg.norm(2 * full[clear][unsettled]))
+    return float(error / max(np.linalg.norm(full), np.finfo(float).tiny))

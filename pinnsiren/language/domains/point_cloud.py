@@ -135,6 +135,10 @@ class PointCloud:
                 met |= fits
         return result, met
 
+    def winding_number(self, points: Array) -> Array:
+        """Return the share of directions in which the surface is seen from inside, (n,): 1 inside, 0 outside, between beside holes."""
+        return self._patches.winding_number(np.asarray(points, dtype=float))
+
     def contains(self, points: Array, tolerance: float = 1e-12) -> NDArray[np.bool_]:
         """Return for each point whether it lies inside the surface."""
         return np.asarray(self.signed_distance(points) <= tolerance)
