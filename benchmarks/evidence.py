@@ -85,14 +85,16 @@ def run_once(case: Case, problem: ps.Problem, seconds: float, seed: int) -> Reco
     if solution.status.code == "interrupted":
         raise KeyboardInterrupt
     reference = _reference(case, problem)
-    true_error, core_error = (case.measure(problem, solution), None) if case.measure else measure_errors(problem, solution, reference)
+    true_error, core_error = measure_errors(problem, solution, reference)
     estimate = float(solution.estimated_error)
     # The bar allows nothing for what the grid does not know of itself.
     within = estimate_holds(true_error, reference.error, estimate)
     sizes = solution.history.columns.get("size", [])
+    judged, measures = (true_error, {}) if case.measure is None else case.measure(problem, solution)
     return {
         **common,
-        "true_error": true_error,
+        "true_error": judged,
+        **({"relative_l2": true_error, "measures": measures} if measures else {}),
         "core_error": core_error,
         "estimated_error": estimate,
         "error_over_estimate": true_error / estimate if estimate > 0 else math.inf,

@@ -44,7 +44,7 @@ class Case:
         reference: `"exact"`, the closed form or expression of the declaration, or `"grid"`.
         allowed_to_miss: number of runs that may lie above the bar; None judges median and worst instead.
         constants: what is recorded of a drawn problem.
-        measure: the error of a solution by another definition than the worst relative L2 error of fields and unknowns; None for that.
+        measure: the number that the bar judges instead of the relative L2 error, and numbers to be kept beside it, from problem and solution.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Case:
     reference: str = "exact"
     allowed_to_miss: int | None = None
     constants: Callable[[int], dict[str, Any]] = lambda seed: {}
-    measure: Callable[[ps.Problem, Any], float] | None = None
+    measure: Callable[[ps.Problem, Any], tuple[float, dict[str, float]]] | None = None
 
 
 def solve_auto(problem: ps.Problem, seconds: float, seed: int) -> Any:

@@ -28,6 +28,12 @@ CAVITY = ps.Ball({X: 0, Y: 0, Z: 0}, 0.5)
 # Symmetric about the centres of their bounding boxes, as every shape below.
 KITE = ps.Polygon({X: (0, 1, 0, -1), Y: (-2, 0, 2, 0)})
 LENS = ps.Disk({X: -0.5, Y: 0}, 1) & ps.Disk({X: 0.5, Y: 0}, 1)
+OCTAHEDRON = ps.TriangleMesh(
+    (X, Y, Z), [[0.5, 0, 0], [-0.5, 0, 0], [0, 0.5, 0], [0, -0.5, 0], [0, 0, 0.7], [0, 0, -0.7]],
+    [[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]],
+)  # fmt: skip
+# Each of its faces has the corners 0.5, 0.5 and 0.7 on the axes.
+OCTAHEDRON_AREA = 4 * math.sqrt(0.25**2 + 2 * 0.35**2)
 LENS_AREA = 2 * math.pi / 3 - math.sqrt(3) / 2
 
 SHAPES = {
@@ -48,6 +54,8 @@ SHAPES = {
     "cube with a cavity": CUBE - CAVITY,
     "rounded cube": CUBE & ps.Ball({X: 0, Y: 0, Z: 0}, 1.2),
     "square with a hole and time": ps.SpaceTime(SQUARE - HOLE, {T: (0, 2)}),
+    "octahedron": OCTAHEDRON,
+    "cube with an octahedron out of it": CUBE - OCTAHEDRON,
 }
 CAP = math.pi * 0.2**2 * (3 * 1.2 - 0.2) / 3  # what a face of the cube cuts off the ball of radius 1.2
 ON_FACE = math.pi * (1.2**2 - 1)  # area of the disk in which it does
@@ -69,6 +77,8 @@ MEASURES = {
     "cube with a cavity": 8 - math.pi / 6,
     "rounded cube": 4 / 3 * math.pi * 1.2**3 - 6 * CAP,
     "square with a hole and time": 8 - math.pi * 0.32,
+    "octahedron": 4 / 3 * 0.5 * 0.5 * 0.7,
+    "cube with an octahedron out of it": 8 - 4 / 3 * 0.5 * 0.5 * 0.7,
 }
 SIDE, ROUND = math.sqrt(5), 2 * math.pi * 0.4
 BOUNDARIES = {
@@ -94,6 +104,8 @@ BOUNDARIES = {
     "cube with a cavity": {"x-": 4, "x+": 4, "y-": 4, "y+": 4, "z-": 4, "z+": 4, "surface": math.pi},
     "rounded cube": dict.fromkeys(("x-", "x+", "y-", "y+", "z-", "z+"), ON_FACE) | {"surface": 2 * math.pi * 1.2 * (2 * 1.2 - 6 * 0.2)},
     "square with a hole and time": {"x-": 4, "x+": 4, "y-": 4, "y+": 4, "surface": 2 * ROUND, "t-": 4 - math.pi * 0.16, "t+": 4 - math.pi * 0.16},
+    "octahedron": {"surface": OCTAHEDRON_AREA},
+    "cube with an octahedron out of it": {"x-": 4, "x+": 4, "y-": 4, "y+": 4, "z-": 4, "z+": 4, "surface": OCTAHEDRON_AREA},
 }  # fmt: skip
 # Visible shares of surfaces in space are sampled; everything else is exact.
 SAMPLED = {"rounded cube": 2e-3}

@@ -19,6 +19,7 @@ from .field_figures import Picture, draw_field
 from .free_constants import free_constant_fields
 from .inversion_report import inversion_figures
 from .residual import declared_residual
+from .surface_figure import draw_zero_set
 from .views import View, view_of
 
 Array = NDArray[Any]
@@ -39,8 +40,8 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
         tolerance: drawn into the history.
 
     Returns:
-        `field_<name>` for every field, `history`, `residual`; of an inversion also `medium`, `gathers`, `misfit`, `survey`, `gradient`, `bands`. What
-        cannot be drawn is left out.
+        `field_<name>` for every field, `zero_set` of a signed distance in space, `history`, `residual`; of an inversion also `medium`, `gathers`,
+        `misfit`, `survey`, `gradient`, `bands`. What cannot be drawn is left out.
     """
     name = solution.problem.name
     figures: dict[str, Figure] = {}
@@ -55,6 +56,9 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
         picture = Picture(title, label, view, found, exact, _WORDS.get(kind, kind), tuple(solution.cores))
         figures[f"field_{label}"] = draw_field(picture)
     figures |= inversion_figures(solution)
+    zero_set = draw_zero_set(solution)
+    if zero_set is not None:
+        figures["zero_set"] = zero_set
     history = draw_history(solution.history.columns, f"{name}: history", tolerance)
     if history is not None:
         figures["history"] = history

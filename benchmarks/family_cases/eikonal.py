@@ -1,7 +1,6 @@
-"""Cases of travel times and signed distances, with constants that nobody tuned.
+"""Cases of travel times, with constants that nobody tuned.
 
-Input: nothing. Output: `CASES`. The bars of the travel times are relative L2 here, which is close to the mean relative error of the family's table.
-Signed distances are judged near the surface, on it and by their signs, `measure_distance`, and so are no rows of one number.
+Input: nothing. Output: `CASES`. The bars are relative L2 here, which is close to the mean relative error of the family's table.
 """
 
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from ..evidence_cases import Case, solve_auto
 
 DRAW_SEEDS = tuple(range(201, 211))
 DRAWS_ALLOWED_TO_MISS = 1
-N_MEASURED = 20_000
-NEAR = 0.05  # half width of the band called near the surface
 
 
 def draw_anomalies(seed: int, contrast: float) -> dict[str, Any]:
@@ -50,30 +47,6 @@ def declare_gradient(seed: int) -> ps.Problem:
     chance = np.random.default_rng(seed)
     at = (float(chance.uniform(0.1, 1.9)), float(chance.uniform(0, 0.4)))
     return load("eikonal_gradient", speed=float(chance.uniform(0.8, 2.5)), gradient=float(chance.uniform(0.2, 1.2)), at=at)
-
-
-def measure_distance(solution: ps.Solution, seed: int = 5) -> dict[str, float]:
-    """Return mean error within `NEAR` of the surface along normals, mean of |u| on the points, and share of wrong signs in the domain."""
-    problem = solution.problem
-    (exact,) = (problem.exact or {}).values()
-    cloud = problem.conditions[0].on
-    chance = np.random.default_rng(seed)
-    chosen = chance.choice(len(cloud.points), N_MEASURED)
-    moved = cloud.points[chosen] + chance.uniform(-NEAR, NEAR, N_MEASURED)[:, None] * cloud.normals[chosen]
-    domain = problem.domain.sample_interior(N_MEASURED, seed)
-    found = solution["u"].at(domain)
-    return {
-        "near_surface": float(np.mean(np.abs(solution["u"].at(moved) - exact(*moved.T)))),
-        "zero_set": float(np.mean(np.abs(solution["u"].at(cloud.points)))),
-        "wrong_signs": float(np.mean(np.sign(found) != np.sign(exact(*domain.T)))),
-    }
-
-
-def draw_torus(seed: int) -> ps.Problem:
-    """Declare a torus of other radii."""
-    chance = np.random.default_rng(seed)
-    tube = float(chance.uniform(0.12, 0.28))
-    return load("sdf_torus", radius=float(chance.uniform(tube + 0.15, 0.9 - tube)), tube=tube, seed=seed)
 
 
 def _case(name: str, title: str, bar: float, aim: float, elsewhere: str, declare: Callable[[int], ps.Problem], reference: str) -> Case:

@@ -12,7 +12,19 @@ from pinnsiren.language.conditions import (
     Periodic,
     Robin,
 )
-from pinnsiren.language.domains import AbstractDomain, AbstractShape, Ball, Boundary, Box, Disk, Interval, PointCloud, Polygon, SpaceTime
+from pinnsiren.language.domains import (
+    AbstractDomain,
+    AbstractShape,
+    Ball,
+    Boundary,
+    Box,
+    Disk,
+    Interval,
+    PointCloud,
+    Polygon,
+    SpaceTime,
+    TriangleMesh,
+)
 from pinnsiren.language.locations import Region
 from pinnsiren.language.manufactured import manufactured
 from pinnsiren.language.operators import (
@@ -47,8 +59,8 @@ __all__ = [
     "PML", "AbstractCondition", "AbstractDomain", "AbstractShape", "Ball", "Boundary", "Box", "ConditionResidual", "Constraint", "Dirichlet",
     "Disk", "Divergence", "FieldDeclaration", "GaussianSource", "InitialCondition", "Interval", "Laplacian", "Neumann", "NormalComponent",
     "Observations", "Penalty", "Periodic", "PointCloud", "Polygon", "Prior", "Problem", "Region", "RickerWavelet", "Robin", "SampledDeclaration",
-    "SourceFamily", "SpaceTime", "SpatialDerivative", "UnknownDeclaration", "UnknownFieldDeclaration", "coordinates", "declaration_of", "div",
-    "expand_operators",
+    "SourceFamily", "SpaceTime", "SpatialDerivative", "TriangleMesh", "UnknownDeclaration", "UnknownFieldDeclaration", "coordinates",
+    "declaration_of", "div", "expand_operators",
     "expand_sources", "field", "grad", "is_field", "is_unknown", "laplacian", "manufactured", "normal", "sampled", "select_shot", "unknown",
     "unknown_field",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from pinnsiren.language.domains import (
     Interval,
     Polygon,
     SpaceTime,
+    TriangleMesh,
     Union,
 )
 
@@ -204,6 +205,19 @@ def _vertices(record: Tree, symbols: Symbols) -> dict[Any, list[float]]:
     return columns
 
 
+def _mesh(record: Tree, symbols: Symbols) -> TriangleMesh:
+    names = items(record, "coordinates")
+    if not all(isinstance(name, str) and name in symbols for name in names):
+        refuse(names, "the names of three coordinates")
+    tables = []
+    for key in ("vertices", "faces"):
+        rows = items(record, key)
+        if not all(isinstance(row, list) and len(row) == 3 for row in rows):
+            refuse(rows, f"rows of three numbers for `{key}`")
+        tables.append([[real_from_tree(value) for value in row] for row in rows])
+    return TriangleMesh([symbols[name] for name in names], *tables)
+
+
 def _members(record: Tree, symbols: Symbols) -> list[AbstractShape]:
     members = [_shape(member, symbols) for member in items(record, "members")]
     shapes = [member for member in members if isinstance(member, AbstractShape)]
@@ -218,6 +232,7 @@ SHAPES: dict[type[AbstractDomain], Callable[[Tree, Symbols], AbstractDomain]] = 
     Ball: lambda record, symbols: Ball(_centre(record, symbols), real_from_tree(entry(record, "radius"))),
     Disk: lambda record, symbols: Disk(_centre(record, symbols), real_from_tree(entry(record, "radius"))),
     Polygon: lambda record, symbols: Polygon(_vertices(record, symbols)),
+    TriangleMesh: _mesh,
     Union: lambda record, symbols: Union(_members(record, symbols)),
     Intersection: lambda record, symbols: Intersection(_members(record, symbols)),
     Difference: lambda record, symbols: Difference(_members(record, symbols)),

@@ -7,6 +7,7 @@ import torch
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import StorageError
+from pinnsiren.training.cell_model import cell_model_from_state
 from pinnsiren.training.cosine_least_squares import cosine_model_from_state
 from pinnsiren.training.feature_model import feature_model_from_state
 from pinnsiren.training.first_arrivals import first_arrivals_from_state
@@ -33,6 +34,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
     kind = state["kind"]
     if kind == "features":
         return feature_model_from_state(compiled, state)
+    if kind == "cells":
+        return cell_model_from_state(state)
     if kind == "cosines":
         return cosine_model_from_state(state)
     if kind == "first arrivals":

@@ -14,15 +14,15 @@ from scipy.spatial import KDTree
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains.base import AbstractDomain, Array, sobol
+from pinnsiren.language.domains.local_surface import SMOOTH, LocalSurface
+from pinnsiren.language.domains.triangle_mesh import TriangleMesh
 from pinnsiren.language.entries import array_entry, check_entries_finite
 
-NEIGHBOURS = 8  # nearest points whose tangent planes are asked for the distance
+NEIGHBOURS = 12  # nearest points whose tangent planes are asked for the distance
 SMALLEST_NORMAL = 1e-12
 UNIT = 1e-14
-SMOOTH = 0.8  # cosine between neighbouring normals below which they belong to two sides of an edge
 FLAT = 0.1  # of the spacing: how far points of one side may lie above the plane of another
 SWEEPS = 20  # of the projection: planes at right angles need one
-REACH = 0.7  # of the spacing: how far the surface is taken to follow the tangent plane of a point
 
 
 class PointCloud:
@@ -71,9 +71,27 @@ class PointCloud:
         drawn = [shape.sample_boundary(part, int(count), seed + index) for index, (part, count) in enumerate(zip(parts, counts, strict=True))]
         return cls(shape.coordinates, np.concatenate([points for points, _ in drawn]), np.concatenate([normals for _, normals in drawn]))
 
+    @classmethod
+    def from_mesh(cls, mesh: TriangleMesh, n_points: int, seed: int = 0) -> "PointCloud":
+        """Draw points of a triangle mesh evenly by area, each with the normal of its face; read files by `TriangleMesh.from_file`.
+
+        Raises:
+            ProblemError: something else than a `TriangleMesh`, which is known to be closed and oriented.
+        """
+        if not isinstance(mesh, TriangleMesh):
+            raise ProblemError(
+                f"PointCloud.from_mesh was given {type(mesh).__name__}; expected a TriangleMesh, which checks that the surface is closed: "
+                "TriangleMesh((x, y, z), vertices, faces), or TriangleMesh.from_file((x, y, z), path)"
+            )
+        return cls.of(mesh, n_points, seed)
+
     @cached_property
     def _tree(self) -> KDTree:
         return KDTree(self.points)
+
+    @cached_property
+    def _patches(self) -> LocalSurface:
+        return LocalSurface(self.points, self.normals, self._tree)
 
     @cached_property
     def spacing(self) -> float:
@@ -84,38 +102,42 @@ class PointCloud:
     def signed_distance(self, points: Array) -> Array:
         """Return the distance from the surface, (n,), negative inside.
 
-        Of the nearest points, the distance from the disc that stands for the surface around that whose normal passes closest. Where the nearest
-        normals differ, the distance from the edge of their planes. Off by about spacing^2 times the curvature.
+        Distance from patches of second order through the nearest points, off by about spacing^3 times what the curvature changes by. Where the
+        nearest normals differ, the distance from the edge of their planes.
         """
         count = min(NEIGHBOURS, len(self.points))
-        _, nearest = self._tree.query(points, count)
-        nearest = np.asarray(nearest).reshape(len(points), count)
-        offset = np.asarray(points)[:, None, :] - self.points[nearest]
-        height = np.sum(offset * self.normals[nearest], axis=2)
-        beside = np.sqrt(np.maximum(np.sum(offset**2, axis=2) - height**2, 0))
-        row, chosen = np.arange(len(height)), np.argmin(beside, axis=1)
-        distance = np.hypot(height, np.maximum(beside - REACH * self.spacing, 0))[row, chosen]
-        signed = np.where(height[row, chosen] < 0, -distance, distance)
+        places = np.asarray(points, dtype=float)
+        nearest = np.asarray(self._tree.query(places, count)[1]).reshape(len(places), count)
+        signed, doubtful = self._patches.distance(places)
         agree = np.einsum("nki,ni->nk", self.normals[nearest], self.normals[nearest[:, 0]])
         edge = np.min(agree, axis=1) < SMOOTH
         if np.any(edge):
-            signed[edge] = self._beside_edges(np.asarray(points)[edge], nearest[edge], signed[edge])
+            signed[edge], met = self._beside_edges(places[edge], nearest[edge], signed[edge])
+            doubtful[np.flatnonzero(edge)[met]] = False
+        if np.any(doubtful) and len(self.coordinates) > 1:
+            inside = self._patches.winding_number(places[doubtful]) > 0.5
+            signed[doubtful] = np.where(inside, -1, 1) * np.abs(signed[doubtful])
         return np.asarray(signed)
 
-    def _beside_edges(self, points: Array, nearest: NDArray[np.int64], otherwise: Array) -> Array:
-        """Return the distance from the wedge of the tangent planes where the nearest normals differ; `otherwise` at saddles.
+    def _beside_edges(self, points: Array, nearest: NDArray[np.int64], otherwise: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the distance from the wedge of the tangent planes where the nearest normals differ, `otherwise` at saddles; and where it is one.
 
         A convex edge is the boundary of the intersection of the half spaces behind the planes, a concave one that of the half spaces before them.
         """
         feet, normals = self.points[nearest], self.normals[nearest]
         above = np.einsum("nkli,nki->nkl", feet[:, None, :, :] - feet[:, :, None, :], normals)
         tolerance = FLAT * self.spacing
-        result = otherwise.copy()
+        result, met = otherwise.copy(), np.zeros(len(points), dtype=bool)
         for side in (1.0, -1.0):
             fits = np.max(side * above, axis=(1, 2)) <= tolerance
             if np.any(fits):
                 result[fits] = side * _distance_from_wedge(points[fits], feet[fits], side * normals[fits])
-        return result
+                met |= fits
+        return result, met
+
+    def winding_number(self, points: Array) -> Array:
+        """Return the share of directions in which the surface is seen from inside, (n,): 1 inside, 0 outside, between beside holes."""
+        return self._patches.winding_number(np.asarray(points, dtype=float))
 
     def contains(self, points: Array, tolerance: float = 1e-12) -> NDArray[np.bool_]:
         """Return for each point whether it lies inside the surface."""
