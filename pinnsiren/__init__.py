@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
     from pinnsiren.training.time_windows import TimeWindows
     from pinnsiren.training.wave_lattice import WaveLattice
+    from pinnsiren.training.wave_march import WaveMarch
     from pinnsiren.training.wave_modes import WaveModes
 
 __version__ = "0.1.0"
@@ -98,6 +99,7 @@ _LOADED_ON_USE = {
     "StretchedLeastSquares": "pinnsiren.training.stretched_least_squares",
     "TimeWindows": "pinnsiren.training.time_windows",
     "WaveLattice": "pinnsiren.training.wave_lattice",
+    "WaveMarch": "pinnsiren.training.wave_march",
     "WaveModes": "pinnsiren.training.wave_modes",
     "load": "pinnsiren.storage",
     "plan": "pinnsiren.solving",
@@ -122,7 +124,6 @@ __all__ = [
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
     "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
     "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
-    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
-    "manufactured",
-    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
+    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveMarch", "WaveModes", "coordinates", "div", "field", "grad", "laplacian",
+    "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

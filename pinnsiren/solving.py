@@ -39,6 +39,7 @@ from pinnsiren.training.records import METHODS, NETWORKS, named_record
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_march import WaveMarch
 from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
@@ -54,6 +55,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     WaveLattice(),
     PlaneWaves(),
     WaveModes(),
+    WaveMarch(),
     TimeWindows(),
     JointLeastSquares(),
     LBFGS(),
