@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
     from pinnsiren.training.time_windows import TimeWindows
     from pinnsiren.training.wave_lattice import WaveLattice
+    from pinnsiren.training.wave_march import WaveMarch
     from pinnsiren.training.wave_modes import WaveModes
 
 __version__ = "0.1.0"
@@ -105,6 +106,7 @@ _LOADED_ON_USE = {
     "StretchedLeastSquares": "pinnsiren.training.stretched_least_squares",
     "TimeWindows": "pinnsiren.training.time_windows",
     "WaveLattice": "pinnsiren.training.wave_lattice",
+    "WaveMarch": "pinnsiren.training.wave_march",
     "WaveModes": "pinnsiren.training.wave_modes",
     "load": "pinnsiren.storage",
     "seismic": "pinnsiren.language.seismic",
@@ -132,6 +134,6 @@ __all__ = [
     "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
     "ReducedInversion", "ReferenceSolverError", "RickerWavelet", "Robin", "ScalarProfile", "Siren", "Solution", "SourceFamily", "SpaceTime",
     "Stages", "Status", "StorageError", "StretchedLeastSquares", "TimeWindows", "TrainingError", "TriangleMesh", "UnknownNameError", "WaveLattice",
-    "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "seismic", "solve",
-    "unknown", "unknown_field",
+    "WaveMarch", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "seismic",
+    "solve", "unknown", "unknown_field",
 ]  # fmt: skip

@@ -42,6 +42,7 @@ from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_march import WaveMarch
 from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
@@ -58,6 +59,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     WaveLattice(),
     PlaneWaves(),
     WaveModes(),
+    WaveMarch(),
     TimeWindows(),
     ReducedInversion(),
     JointLeastSquares(),

@@ -39,7 +39,7 @@ from pinnsiren.language import (
 from pinnsiren.language.heads import PositivePart
 from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.problems import load
-from pinnsiren.training.feature_model import draw_all
+from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all
 
 ROUNDING = 1e-11  # relative to the largest value of the derivative: products of up to four frequencies
 LATTICE_SHARE = 0.15  # Landau's count against the lattice of a finite box: the boundary of the ball is a few per cent of it
@@ -310,3 +310,18 @@ def test_a_chart_draws_from_its_own_spectrum_also_after_storage():
     np.testing.assert_allclose(drawn.waves, 0.5 * np.arange(1, 21)[:, None] * [[1.0, 2.0]])
     assert spectrum_from_tree(json.loads(json.dumps(spectrum_to_tree(chart.spectrum)))) == chart.spectrum
     assert spectrum_from_tree(spectrum_to_tree(None)) is None
+
+
+@pytest.mark.parametrize("name", ["helmholtz_point_source", "poisson_annulus"])
+def test_several_derivatives_at_once_are_those_one_by_one(name):
+    compiled = compile_problem(load(name))
+    frequencies = tuple(draw_all(compiled, 60, 1.3, 0))
+    bases = build_bases(compiled, frequencies)
+    chance = np.random.default_rng(0)
+    coefficients = chance.normal(size=(bases[0].n_features, 2)) * (1 + 1j * compiled.is_complex)
+    model = FeatureModel(bases, frequencies, (coefficients,))
+    points = compiled.ir.domain.sample_interior(50, 0)
+    orders = [jet.orders for jet in compiled.programs[0].jets]
+    for order, found in zip(orders, model.derivatives(0, points, orders), strict=True):
+        wanted = model.evaluate(0, points, order)
+        assert np.max(np.abs(found - wanted)) < 1e-13 * np.max(np.abs(wanted))

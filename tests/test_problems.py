@@ -60,6 +60,7 @@ OTHER_CONSTANTS = {
     "poisson_four_holes": {"centres": ((0.2, 0.1), (-0.25, -0.2)), "radius": 0.15, "inner": -2},
     "poisson_four_holes_screened": {"k": 3, "holes": ((0.1, 0.3, 0.25), (-0.5, -0.4, 0.3))},
     "poisson_l_shape": {"side": 0.6, "turn": 0.7, "smooth": 2},
+    "wave_absorbing": {"c": 2, "variance": 0.0025, "at": (-0.1, 0.1), "end": 0.5},
     "wave_layered": {"speeds": (3, 1), "at": 0.4, "variance": 0.002, "end": 0.5, "in_divergence": False},
     "wave_pulse": {"c": 2, "variance": 2e-3, "amplitude": 1, "at": (0.1, -0.2), "end": 0.2},
     "wave_speed": {"c": 3.3, "observations": 50, "start": 0.8, "seed": 5},

@@ -160,3 +160,25 @@ def test_a_problem_without_time_is_refused():
 def test_settings_that_mean_nothing_are_refused(settings):
     with pytest.raises(ProblemError, match="TimeWindows was given"):
         ps.TimeWindows(**settings)
+
+
+def test_long_waves_are_cut_into_windows_without_being_asked():
+    """A speed that changes in time has no modes, lattice or march; four windows and an estimate that covers what they accumulate."""
+    x, t = ps.coordinates("x t")
+    u = ps.field("u", x, t)
+    exact = sp.sin(sp.pi * x) * sp.cos(3 * t) + sp.sin(2 * sp.pi * x) * sp.sin(5 * t) / 4
+    bare = ps.Problem(
+        name="tuned", fields=[u], domain=ps.SpaceTime(ps.Interval({x: (0, 1)}), {t: (0, 5)}),
+        equations=[sp.Eq(u.diff(t, 2), (1 + sp.sin(2 * t) / 3) * u.diff(x, 2))],
+        conditions=[ps.Dirichlet(u, 0), ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0)],
+    )  # fmt: skip
+    problem = ps.manufactured(bare, {u: exact})
+    plan = ps.plan(problem)
+    assert isinstance(plan.method, ps.TimeWindows)
+    assert "One window would need" in dict(plan.reasons)["TimeWindows"]
+    solution = ps.solve(problem, plan=plan, seconds=300, tolerance=1e-3, progress=False, device="cpu")
+    points = problem.domain.sample_interior(400, 3)
+    true = np.real(evaluate_on(exact, (x, t), points))
+    error = np.linalg.norm(solution.evaluate(0, points, (0, 0))[:, 0] - true) / np.linalg.norm(true)
+    assert solution.status.success, solution.status
+    assert error < min(1e-3, 10 * solution.estimated_error)

@@ -16,6 +16,7 @@ SECONDS = 120
 DRAW_SEEDS = tuple(range(201, 211))
 # Draws of several problems share one bar: ten times the strictest of those below but the modes.
 LAYERED_BAR, PULSE_BAR, MODES_BAR, VARIABLE_BAR = 1e-6, 5e-3, 1e-8, 3e-2
+ABSORBING_BAR = 1e-6  # -120 dB: no layer of a practical width reflects so little
 
 
 def draw_wave_constants(seed: int) -> dict[str, Any]:
@@ -43,6 +44,14 @@ def draw_medium_constants(seed: int) -> dict[str, Any]:
     at = tuple(float(value) for value in chance.uniform(-0.3, 0.3, 2))
     constants = {"b": float(chance.uniform(-0.7, 0.7)), "at": at, "variance": float(chance.uniform(0.08, 0.12) ** 2)}
     return {**constants, "end": float(chance.uniform(0.5, 1.5))}
+
+
+def draw_absorbing_constants(seed: int) -> dict[str, Any]:
+    """Return the constants of one random pulse that leaves: speed, width, place seven deviations from the faces or more, time in which it is gone."""
+    chance = np.random.default_rng(seed)
+    deviation, speed = float(chance.uniform(0.03, 0.05)), float(chance.uniform(0.5, 3))
+    at = tuple(float(value) for value in chance.uniform(-0.5 + 7.2 * deviation, 0.5 - 7.2 * deviation, 2))
+    return {"c": speed, "variance": deviation**2, "at": at, "end": float(chance.uniform(0.8, 1.4)) / speed}
 
 
 def _drawn(seed: int) -> ps.Problem:
@@ -73,6 +82,15 @@ CASES: tuple[Case, ...] = (
     Case(
         "wave_variable_medium_auto", "`wave_variable_medium`, against the grid", "`auto`", SECONDS, VARIABLE_BAR, 5e-3,
         "PINNacle Wave2d-CG: 0.79", _catalogue("wave_variable_medium"), solve_auto, reference="grid",
+    ),
+    Case(
+        "wave_absorbing_auto", "`wave_absorbing`, a pulse that leaves through layers", "`auto`", SECONDS, ABSORBING_BAR, 1e-10, "",
+        _catalogue("wave_absorbing"), solve_auto,
+    ),
+    Case(
+        "wave_absorbing_draws", "`wave_absorbing`, random constants", "`auto`", SECONDS, 10 * ABSORBING_BAR, None, "",
+        lambda seed: load("wave_absorbing", **draw_absorbing_constants(seed)), solve_auto, seeds=DRAW_SEEDS,
+        allowed_to_miss=DRAWS_ALLOWED_TO_MISS, constants=draw_absorbing_constants,
     ),
     Case(
         "wave_draws", "waves in uniform and layered media, random constants", "`auto`", SECONDS, 10 * LAYERED_BAR, None, "", _drawn, solve_auto,

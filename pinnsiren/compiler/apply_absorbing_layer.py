@@ -15,7 +15,7 @@ from pinnsiren.compiler.coefficients import linear_coefficients
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import LayerRecord, Rewritten
 from pinnsiren.language.conditions import PML, AbstractCondition, Constraint, Dirichlet, Neumann, Observations, Periodic, Robin
-from pinnsiren.language.domains import Box
+from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.language.heads import Clamp, PositivePart
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import Divergence, Laplacian, SpatialDerivative
@@ -34,8 +34,8 @@ N_PROBES = 64
 def applies(problem: Problem) -> str | None:
     """Return the reason why the rewrite applies, or None."""
     layers = [condition for condition in problem.conditions if isinstance(condition, PML)]
-    if not layers:
-        return None
+    if not layers or isinstance(problem.domain, SpaceTime):
+        return None  # layers of waves in time are written out by `apply_free_space`
     return f"{len(layers)} declared layer{'s' if len(layers) > 1 else ''}: free space around the box by complex coordinate stretching"
 
 
@@ -61,7 +61,7 @@ def apply(rewritten: Rewritten) -> Rewritten:
             if equation.has(record.field):
                 stretched = _stretch(stretched, stretch_factors(record, domain.coordinates))
         equations.append(stretched)
-    conditions: list[AbstractCondition] = [_continue_condition(c, clamps) for c in problem.conditions if not isinstance(c, PML)]
+    conditions: list[AbstractCondition] = [continue_condition(c, clamps) for c in problem.conditions if not isinstance(c, PML)]
     for condition in problem.conditions:
         if isinstance(condition, PML):
             conditions.append(Dirichlet(condition.field, 0, on=condition.faces(domain)))
@@ -189,7 +189,7 @@ def _stretch(expression: Any, factors: dict[sp.Symbol, Any]) -> Any:
     return expression.func(*[_stretch(argument, factors) for argument in expression.args])
 
 
-def _continue_condition(condition: AbstractCondition, clamps: dict[sp.Symbol, Any]) -> AbstractCondition:
+def continue_condition(condition: AbstractCondition, clamps: dict[sp.Symbol, Any]) -> AbstractCondition:
     """Continue the data of a condition into the layer as constants."""
 
     def continued(value: Any) -> Any:

@@ -6,6 +6,7 @@ field beside it.
 """
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,8 @@ def check_open_faces(problem: Problem) -> None:
             text = (
                 f"a wave of field `{name}` of problem `{problem.name}` %s the face `{arrival.face}` at {problem.domain.time} = %.3g, before the end "
                 f"at {end:g}. The face has no condition, which stands for free space as long as nothing gets there; from then on nothing determines "
-                f"what comes back from it: add a Dirichlet, Neumann or Robin condition on `{arrival.face}`, enlarge the domain, or end earlier"
+                f"what comes back from it: add a Dirichlet, Neumann or Robin condition on `{arrival.face}`, a layer "
+                f"PML({name}, on=\"{arrival.face}\") if nothing may come back, enlarge the domain, or end earlier"
             )
             if arrival.latest < end:
                 raise CompileError(text % ("reaches", arrival.latest))
@@ -69,18 +71,24 @@ def check_open_faces(problem: Problem) -> None:
                 warnings.warn(text % ("may reach", arrival.earliest), ProblemWarning, stacklevel=3)
 
 
-def arrivals(problem: Problem, candidate: Any) -> list[Arrival]:
-    """Return the arrival of the nearest data at every open face; none where data are measured, unknown or written for several shots."""
+def arrivals(problem: Problem, candidate: Any, silent: float = SILENT) -> list[Arrival]:
+    """Return the arrival of the nearest data at every open face; none where data are measured, unknown or written for several shots.
+
+    Args:
+        problem: the declaration.
+        candidate: one of its fields.
+        silent: share of the largest value below which data are no wave.
+    """
     domain = problem.domain
     assert isinstance(domain, SpaceTime)
     if derivative_orders(problem, candidate)[domain.time] != 2 or any(isinstance(c, Observations) for c in problem.conditions):
         return []
     faces = [part for part in domain.space.boundary_parts() if part not in _covered(problem, candidate)]
-    speeds = _speeds(problem, candidate) if faces else None
+    speeds = speed_range(problem, candidate) if faces else None
     if speeds is None:
         return []
     points = domain.space.sample_interior(N_POINTS, SEED)
-    loud = _loud(problem, candidate, points)
+    loud = _loud(problem, candidate, points, silent)
     if not len(loud[0]):
         return []
     found = []
@@ -100,7 +108,7 @@ def _covered(problem: Problem, candidate: Any) -> set[str]:
     return covered
 
 
-def _speeds(problem: Problem, candidate: Any) -> tuple[float, float] | None:
+def speed_range(problem: Problem, candidate: Any) -> tuple[float, float] | None:
     """Return the smallest and the largest speed at probe points, None where no equation gives them."""
     domain = problem.domain
     assert isinstance(domain, SpaceTime)
@@ -123,8 +131,8 @@ def _not_a_number(expression: Any) -> bool:
     return any(is_field(node) or is_unknown(node) for node in expression.atoms(sp.Function))
 
 
-def _loud(problem: Problem, candidate: Any, points: Array) -> tuple[Array, Array]:
-    """Return places (n, n_space) and instants (n,) at which initial values, rates and sources are not silent."""
+def data_sizes(problem: Problem, candidate: Any, points: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield, for initial values, rates and sources of every shot, instants (n,) and the size of the data there at places (n, n_space), (n,)."""
     domain = problem.domain
     assert isinstance(domain, SpaceTime)
     start, end = domain.time_bounds
@@ -138,16 +146,20 @@ def _loud(problem: Problem, candidate: Any, points: Array) -> tuple[Array, Array
     for equation in problem.equations:
         if equation.has(candidate):
             data.append((_source(equation, problem), instants))
-    places, times = [np.zeros((0, points.shape[1]))], [np.zeros(0)]
     for expression, when in data:
         for shot in range(problem.n_shots or 1) if sp.sympify(expression).has(SourceFamily) else (0,):
             plain = expand_sources(select_shot(sp.sympify(expression), shot))
-            if plain == 0 or _not_a_number(plain):
-                continue
-            size = np.abs(evaluate_on(plain, domain.coordinates, np.insert(points, column, when, axis=1)))
-            keep = size > SILENT * np.max(size, initial=0.0)
-            places.append(points[keep])
-            times.append(when[keep])
+            if plain != 0 and not _not_a_number(plain):
+                yield when, np.abs(evaluate_on(plain, domain.coordinates, np.insert(points, column, when, axis=1)))
+
+
+def _loud(problem: Problem, candidate: Any, points: Array, silent: float) -> tuple[Array, Array]:
+    """Return places (n, n_space) and instants (n,) at which initial values, rates and sources are not silent."""
+    places, times = [np.zeros((0, points.shape[1]))], [np.zeros(0)]
+    for when, size in data_sizes(problem, candidate, points):
+        keep = size > silent * np.max(size, initial=0.0)
+        places.append(points[keep])
+        times.append(when[keep])
     return np.concatenate(places), np.concatenate(times)
 
 

@@ -17,7 +17,7 @@ from pinnsiren.errors import ProblemError
 from pinnsiren.language.domains import AbstractDomain, Box, SpaceTime
 from pinnsiren.language.entries import array_entry, check_entries_finite, equation_entry, number_entry, scalar_entry
 from pinnsiren.language.locations import ON_BOUNDARY, Location, Region, regions_of, space_of
-from pinnsiren.language.operators import NormalComponent, grad, normal
+from pinnsiren.language.operators import TIME_NAME, NormalComponent, grad, normal
 from pinnsiren.language.symbols import declaration_of, is_field
 
 TIME_CONVENTIONS = ("+", "-")
@@ -274,10 +274,12 @@ class InitialCondition(AbstractCondition):
 class PML(AbstractCondition):
     """Perfectly matched layer AROUND the declared box: dx is stretched by e = 1 - i strength (d / width)^2, d the depth.
 
-    Coefficients and data continue into the layer as constants along its normal; errors are counted inside the declared box only.
+    Coefficients and data continue into the layer as constants along its normal; errors are counted inside the declared box only. Waves in time,
+    whose field may be real, have no single frequency to tune a stretch to: there a layer says that nothing returns through its faces, and width and
+    strength play no part.
 
     Args:
-        field: the complex field.
+        field: the complex field; real ones are allowed where a coordinate is the time `t`.
         width: thickness, physical units; one wavelength when None.
         strength: dimensionless; chosen for a reflection of 1e-8 at normal incidence when None.
         on: faces that carry the layer.
@@ -295,7 +297,7 @@ class PML(AbstractCondition):
 
     def __post_init__(self) -> None:
         _check_is_field("PML", self.field)
-        if not declaration_of(self.field).is_complex:
+        if not declaration_of(self.field).is_complex and not any(symbol.name == TIME_NAME for symbol in self.field.args):
             raise ProblemError(f"PML was given the real field `{_name(self.field)}`; a stretched field is complex: declare it with complex=True")
         for name in ("width", "strength"):
             value = getattr(self, name)

@@ -22,13 +22,13 @@ from pinnsiren.language.conditions import (
     Robin,
 )
 from pinnsiren.language.declaration import Declaration
-from pinnsiren.language.domains import Box
+from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.language.locations import parts_of, space_of
 from pinnsiren.language.needed_conditions import derivative_orders
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import expand_operators
 from pinnsiren.language.sources import select_shot
-from pinnsiren.language.symbols import is_unknown
+from pinnsiren.language.symbols import declaration_of, is_unknown
 from pinnsiren.language.value_checks import N_REGION_PROBES, holds_unknowns, probe_points, shots_of
 
 AGREEMENT = 1e-9  # relative: data written in two ways differ by rounding
@@ -39,10 +39,11 @@ def check_layers(problem: Declaration) -> None:
     """A layer lies on a box and on faces without another condition."""
     layers = [condition for condition in problem.conditions if isinstance(condition, PML)]
     for layer in layers:
-        if not isinstance(problem.domain, Box):
+        if not isinstance(space_of(problem.domain), Box):
             raise ProblemError(
                 f"problem `{problem.name}` has an absorbing layer on {problem.domain}; layers are defined around a Box or Interval only"
             )
+        _check_layer_in_time(problem, layer)
         faces = set(layer.faces(problem.domain))
         for other in problem.conditions:
             if other is layer or isinstance(other, Observations) or (isinstance(other, PML) and other.field != layer.field):
@@ -51,6 +52,21 @@ def check_layers(problem: Declaration) -> None:
             if shared:
                 what = "two layers" if isinstance(other, PML) else f"a layer and a {type(other).__name__} condition"
                 raise ProblemError(f"problem `{problem.name}` has {what} on the faces {', '.join(sorted(shared))}; keep one of them on each face")
+
+
+def _check_layer_in_time(problem: Declaration, layer: PML) -> None:
+    """Only waves leave through a layer in time, and only a field in time may be real."""
+    name = declaration_of(layer.field).name
+    if not isinstance(problem.domain, SpaceTime):
+        if not declaration_of(layer.field).is_complex:
+            raise ProblemError(f"PML was given the real field `{name}` on {problem.domain}, which has no time; declare it with complex=True")
+        return
+    order = derivative_orders(problem, layer.field)[problem.domain.time]
+    if order != 2:
+        raise ProblemError(
+            f"problem `{problem.name}` has an absorbing layer for the field `{name}`, whose equation is of order {order} in the time "
+            f"`{problem.domain.time}`; a layer lets waves leave, which are of order 2: expected a Dirichlet, Neumann or Robin condition"
+        )
 
 
 def check_periodic(problem: Declaration) -> None:

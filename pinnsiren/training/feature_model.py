@@ -73,6 +73,10 @@ class FeatureModel:
         """Return a derivative of a field's unknown part, (n_points, n_shots)."""
         return self.bases[field_index].evaluate(points, orders, self.coefficients[field_index])
 
+    def derivatives(self, field_index: int, points: NDArray[np.float64], orders: Sequence[MultiIndex]) -> list[NDArray[Any]]:
+        """Return several derivatives of a field's unknown part, each (n_points, n_shots)."""
+        return self.bases[field_index].derivatives(points, orders, self.coefficients[field_index])
+
     @property
     def unknowns(self) -> tuple[complex, ...]:
         """Least squares solves for no scalars."""

@@ -24,7 +24,7 @@ from pinnsiren.language.numeric import evaluate_on, evaluator
 from pinnsiren.language.operators import Divergence
 from pinnsiren.training.feature_model import FeatureModel, feature_model_from_state
 from pinnsiren.training.method import StateTree
-from pinnsiren.training.wave_cell import AT_FACE
+from pinnsiren.training.wave_cell import AT_FACE, in_free_space
 
 LOOKS = 4097  # points where the functions of the jumps are looked at: thinner layers are not seen
 INSTANTS = 65  # at which a source is looked at on a free face
@@ -91,7 +91,7 @@ class MediaModel:
 
 def media_model_from_state(compiled: CompiledProblem, state: StateTree) -> MediaModel:
     """Rebuild a model from its stored parts."""
-    media = cut_media(compiled)
+    media = cut_media(in_free_space(compiled))
     assert not isinstance(media, str)
     models = tuple(feature_model_from_state(medium.compiled, state["models"][str(index)]) for index, medium in enumerate(media))
     return MediaModel(tuple(float(edge) for edge in state["edges"]), models)

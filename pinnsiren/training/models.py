@@ -21,6 +21,7 @@ from pinnsiren.training.penalty.model import penalty_model_from_state
 from pinnsiren.training.reduced.model import reduced_model_from_state
 from pinnsiren.training.stretched_model import stretched_model_from_state
 from pinnsiren.training.wave_lattice import lattice_model_from_state
+from pinnsiren.training.wave_march_model import march_model_from_state
 from pinnsiren.training.wave_modes import mode_model_from_state
 from pinnsiren.training.window_problem import windowed_model_from_state
 
@@ -48,6 +49,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return media_model_from_state(compiled, state)
     if kind == "modes":
         return mode_model_from_state(state)
+    if kind == "march":
+        return march_model_from_state(state)
     if kind == "windows":
         return windowed_model_from_state(compiled, state)
     if kind == "profile":

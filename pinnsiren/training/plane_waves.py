@@ -26,6 +26,7 @@ from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, 
 from pinnsiren.training.probes import probe_points
 from pinnsiren.training.row_system import RowSystem, solve_least_squares
 from pinnsiren.training.scaling import CONDITION_WEIGHT
+from pinnsiren.training.wave_cell import in_free_space
 
 FIRST_SIZE = 120  # plane waves in all media
 LARGEST_SIZE = 4000
@@ -66,7 +67,7 @@ class PlaneWaves(AbstractMethod):
         """Fits one linear equation on an interval and a time, with coefficients that are constant between jumps."""
         if compiled.structure.in_fields == "nonlinear":
             return Suitability(False, "the problem is not linear", np.inf)
-        media = cut_media(compiled)
+        media = cut_media(in_free_space(compiled))
         if isinstance(media, str):
             return Suitability(False, media, np.inf)
         text = "plane waves on the dispersion relation, a Fourier method"
@@ -75,9 +76,10 @@ class PlaneWaves(AbstractMethod):
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "PlaneWavesRun":
         """Begin at the smallest size."""
-        media = cut_media(compiled)
+        free = in_free_space(compiled)
+        media = cut_media(free)
         assert not isinstance(media, str)
-        return PlaneWavesRun(self, compiled, settings, media)
+        return PlaneWavesRun(self, free, settings, media)
 
 
 @dataclass

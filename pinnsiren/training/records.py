@@ -20,11 +20,12 @@ from pinnsiren.training.stages import Stages
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 from pinnsiren.training.time_windows import TimeWindows
 from pinnsiren.training.wave_lattice import WaveLattice
+from pinnsiren.training.wave_march import WaveMarch
 from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
-    LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, TimeWindows, FirstArrivals,
-    CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
+    LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, WaveMarch, TimeWindows,
+    FirstArrivals, CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.errors import NonFiniteError
-from pinnsiren.ir import unknown_symbol
+from pinnsiren.ir import MultiIndex, unknown_symbol
 from pinnsiren.language.symbols import declaration_of
+from pinnsiren.training.feature_model import FeatureModel
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.sampling import PointSet, sample_residual
 from pinnsiren.training.scaling import linear_weights, residual_scale
@@ -106,7 +107,7 @@ class RowSystem:
         self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None, shot: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linearised operator on all features and minus the residual of the model, at one set of points."""
-        jets = [np.zeros((len(points), 1)) if base is None else base.evaluate(jet.field, points, jet.orders) for jet in program.jets]
+        jets = [np.zeros((len(points), 1)) for _ in program.jets] if base is None else jets_of(base, program, points)
         partials, residual = linear_weights(program, program.coefficients(points, normals), jets, self.unknowns(program, base), len(points))
         blocks = []
         for index, basis in enumerate(self.bases):
@@ -152,10 +153,22 @@ class RowSystem:
         """Return an expression in the jets of a model, the difference of both sides where points come in pairs."""
         sides = []
         for points in [point_set.points] if point_set.other_side is None else [point_set.points, point_set.other_side]:
-            jets = [base.evaluate(jet.field, points, jet.orders) for jet in program.jets]
+            jets = jets_of(base, program, points)
             value = program.compile([expression])(program.coefficients(points, point_set.normals), jets, self.unknowns(program, base))[0]
             sides.append(np.broadcast_to(value, (len(points), self.compiled.ir.n_shots)))
         return np.asarray(sides[0] if len(sides) == 1 else sides[0] - sides[1])
+
+
+def jets_of(model: FittedModel, program: ResidualProgram, points: NDArray[np.float64]) -> list[NDArray[Any]]:
+    """Return the derivatives that a residual reads, (n_points, n_shots) each; features give those of a field all at once."""
+    if not isinstance(model, FeatureModel):
+        return [model.evaluate(jet.field, points, jet.orders) for jet in program.jets]
+    found: dict[tuple[int, MultiIndex], NDArray[Any]] = {}
+    for field in dict.fromkeys(jet.field for jet in program.jets):
+        orders = [jet.orders for jet in program.jets if jet.field == field]
+        values = model.derivatives(field, points, orders)
+        found |= {(field, order): value for order, value in zip(orders, values, strict=True)}
+    return [found[jet.field, jet.orders] for jet in program.jets]
 
 
 def residual_system(compiled: CompiledProblem) -> RowSystem:

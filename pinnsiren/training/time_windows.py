@@ -26,6 +26,7 @@ from pinnsiren.training.window_problem import (
     WindowedModel,
     compile_window,
     hand_edited_charts,
+    initial_residuals,
     rebuilt_models,
     refusal,
     started_from,
@@ -35,6 +36,8 @@ LONGEST = 1.5  # duration of a window in units of the space's length along the c
 LATE = 0.8  # of the budget: after that a window that failed is kept as it is, since its halves would not end in time
 SMALLEST_TOLERANCE = 1e-12  # of a window: rounding
 ONE_WINDOW_IS_BETTER = 0.5  # added to the cost, as long as nothing says that one window is too much
+LONG = 3  # windows of a wave from which on one window is too much: its features grow with their number, the cost with the third power of it
+WINDOWS_ARE_BETTER = -0.05  # added to the cost then
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class TimeWindows(AbstractMethod):
         if not judgement.ok:
             return judgement
         text = f"windows in time, each from where the last one ended; {judgement.reason}"
+        windows = self.first_windows(compiled)
+        if windows >= LONG and len(initial_residuals(compiled)) == 2 * len(compiled.original.fields):
+            # Waves do not decay: the last instant is as rich as the first, and one window has to hold all of it.
+            text = f"{windows} {text}. One window would need about {windows} times the features of each, and {windows**3} times the work"
+            return Suitability(True, text, judgement.cost + WINDOWS_ARE_BETTER)
         return Suitability(True, text, judgement.cost + ONE_WINDOW_IS_BETTER)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "TimeWindowsRun":

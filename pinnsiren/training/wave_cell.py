@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.compiler.apply_free_space import NAME as FREE_SPACE
+from pinnsiren.compiler.apply_free_space import without_layers
+from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
 from pinnsiren.language.conditions import Dirichlet, InitialCondition, Neumann, Periodic
 from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.language.locations import parts_of
@@ -80,6 +82,13 @@ def initial_data(compiled: CompiledProblem) -> Any:
     """Return the initial value, and time derivative if given, as a function of points, in the order of their time derivatives."""
     conditions = sorted((c for c in compiled.original.conditions if isinstance(c, InitialCondition)), key=lambda c: c.time_order)
     return evaluator([condition.value for condition in conditions], compiled.original.coordinates)
+
+
+def in_free_space(compiled: CompiledProblem) -> CompiledProblem:
+    """Return the problem with faces without a condition in place of layers, for methods whose waves leave through such faces by themselves."""
+    if [name for name, _ in compiled.rewritten.applied] != [FREE_SPACE]:
+        return compiled
+    return compile_problem(without_layers(compiled.original), charts=())
 
 
 def wave_cell(compiled: CompiledProblem, speed: float) -> WaveCell | str:

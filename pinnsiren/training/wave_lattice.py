@@ -25,7 +25,7 @@ from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, 
 from pinnsiren.training.probes import probe_points
 from pinnsiren.training.row_system import residual_system
 from pinnsiren.training.sampling import sample_residual
-from pinnsiren.training.wave_cell import FREE, PERIODIC, WaveCell, initial_data, wave_cell
+from pinnsiren.training.wave_cell import FREE, PERIODIC, WaveCell, in_free_space, initial_data, wave_cell
 
 FIRST_CELLS = {1: 64, 2: 64, 3: 24}
 LARGEST_FIRST = {1: 1024, 2: 768, 3: 96}  # data with kinks are resolved by no lattice: from here on, grow step by step as far as the tolerance asks
@@ -65,14 +65,14 @@ class WaveLattice(AbstractMethod):
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits initial value problems of one equation with constant coefficients and no source on boxes with mirrors or free faces."""
-        found = read_lattice(compiled)
+        found = read_lattice(in_free_space(compiled))
         if isinstance(found, str):
             return Suitability(False, found, np.inf)
         return Suitability(True, "plane waves on the dispersion relation, on a regular lattice: a Fourier method, only initial data are fitted", COST)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "WaveLatticeRun":
         """Begin at the first size that resolves the data."""
-        return WaveLatticeRun(self, compiled, settings)
+        return WaveLatticeRun(self, in_free_space(compiled), settings)
 
 
 def read_lattice(compiled: CompiledProblem) -> tuple[Dispersion, WaveCell] | str:

@@ -29,7 +29,7 @@ from pinnsiren.training.mode_basis import AxisBasis, axis_basis
 from pinnsiren.training.probes import probe_points
 from pinnsiren.training.row_system import residual_system
 from pinnsiren.training.sampling import sample_residual
-from pinnsiren.training.wave_cell import FREE, ODD, WaveCell, initial_data, wave_cell
+from pinnsiren.training.wave_cell import FREE, ODD, WaveCell, in_free_space, initial_data, wave_cell
 
 FIRST_MODES = {1: 60, 2: 400, 3: 600}
 MOST_MODES = 7000  # a matrix of 400 MB
@@ -68,14 +68,14 @@ class WaveModes(AbstractMethod):
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits initial value problems of one wave equation with smooth coefficients of space, on boxes with mirrors or free faces."""
-        found = read_medium(compiled)
+        found = read_medium(in_free_space(compiled))
         if isinstance(found, str):
             return Suitability(False, found, np.inf)
         return Suitability(True, "modes of the medium in sine features, each with its own frequency: only initial data are fitted", COST)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "WaveModesRun":
         """Begin at the first size."""
-        return WaveModesRun(self, compiled, settings)
+        return WaveModesRun(self, in_free_space(compiled), settings)
 
 
 @dataclass(frozen=True)
