@@ -33,6 +33,7 @@ from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.network_waves import wanted_rewrites
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
 from pinnsiren.training.records import METHODS, NETWORKS, named_record
@@ -82,7 +83,10 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
     chosen, reasons = _choose(compiled, method, network)
     if not chosen.knows_free_space:
         check_open_faces(problem)
-    return Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    made = Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    for name in wanted_rewrites(compiled, made.network):
+        made = made.including(name)
+    return made
 
 
 def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[AbstractMethod, tuple[tuple[str, str], ...]]:

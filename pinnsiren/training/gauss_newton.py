@@ -16,11 +16,13 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.networks.siren import Siren
 from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
 from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
+from pinnsiren.training.network_waves import wave_relation
 
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
 FIRST_DAMPING = 1e-2
@@ -59,6 +61,8 @@ class GaussNewton(AbstractMethod):
         """Fits every problem whose derivatives the streams carry."""
         if compiled.ir.coefficients or compiled.ir.penalties:
             return Suitability(False, "networks of this version solve for no coefficient fields and know no penalties", np.inf)
+        if wave_relation(compiled, Siren()) is not None:
+            return Suitability(True, "plane waves: few steps from a first layer on the dispersion relation; the last is eliminated exactly", 1.4)
         reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
         return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
 
