@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.gradient_methods import LBFGS, Adam
     from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.network_schedules import CausalWeighting, ResidualAdaptive, TangentBalance, TimeCurriculum
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.stages import Stages
     from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
@@ -86,6 +87,10 @@ _LOADED_ON_USE = {
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "JointLeastSquares": "pinnsiren.training.joint_least_squares",
     "LBFGS": "pinnsiren.training.gradient_methods",
+    "CausalWeighting": "pinnsiren.training.network_schedules",
+    "ResidualAdaptive": "pinnsiren.training.network_schedules",
+    "TangentBalance": "pinnsiren.training.network_schedules",
+    "TimeCurriculum": "pinnsiren.training.network_schedules",
     "LeastSquares": "pinnsiren.training.least_squares",
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
@@ -117,12 +122,12 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
-    "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
-    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
-    "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
-    "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares",
-    "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
-    "manufactured",
-    "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
+    "Adam", "Ball", "Box", "CausalWeighting", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk",
+    "EvaluationError", "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval",
+    "JointLeastSquares", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError",
+    "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
+    "ReferenceSolverError", "ResidualAdaptive", "RickerWavelet", "Robin", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status",
+    "StorageError", "StretchedLeastSquares", "TangentBalance", "TimeCurriculum", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice",
+    "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "solve", "unknown",
+    "unknown_field",
 ]  # fmt: skip
