@@ -6,6 +6,7 @@ Input: a problem. Output: `Plan` and `Solution`.
 import platform
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.network_fronts import with_fronts
 from pinnsiren.training.network_waves import wanted_rewrites
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
@@ -44,6 +46,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
+LEAST_SHARE = 0.5  # of the budget, for the network after a coarse solve that took long
 FORMULATIONS = ("auto", "direct")
 PRECISIONS = ("auto", "float64", "float32")
 CANDIDATES: tuple[AbstractMethod, ...] = (
@@ -169,6 +172,10 @@ def solve(
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
+    if plan is None and used.network is not None:
+        begin = perf_counter()
+        used = with_fronts(used, settings)
+        settings = replace(settings, seconds=max(settings.seconds - (perf_counter() - begin), LEAST_SHARE * settings.seconds))
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),

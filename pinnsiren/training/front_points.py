@@ -53,6 +53,21 @@ def front_points(compiled: CompiledProblem, stretches: dict[int, Stretch], n_poi
     return np.asarray(points)
 
 
+def part_points(stretches: dict[int, Stretch], points: Array, part_axis: int | None) -> Array:
+    """Return even points of a boundary part moved to where they are even on the stretched axes that run along it."""
+    moved = points.copy()
+    for axis, stretch in stretches.items():
+        if axis != part_axis:
+            share = (points[:, axis] - stretch.low) / (stretch.high - stretch.low)
+            moved[:, axis] = stretch.physical((share - 0.5) * stretch.length)
+    return moved
+
+
+def smallest_size(compiled: CompiledProblem, residual: Residual, stretches: dict[int, Stretch], points: Array) -> float:
+    """Return what the operator makes of a feature of unit size on the local scale, where it makes least of it."""
+    return float(np.min(_operator_sizes(compiled, residual, stretches, points)))
+
+
 def local_weights(compiled: CompiledProblem, residual: Residual, stretches: dict[int, Stretch], points: Array) -> Array:
     """Return the weights (n,) of squared residuals: one where the operator is weakest on the local scale, less where it is stronger."""
     sizes = _operator_sizes(compiled, residual, stretches, points)
@@ -60,7 +75,7 @@ def local_weights(compiled: CompiledProblem, residual: Residual, stretches: dict
 
 
 def _operator_sizes(compiled: CompiledProblem, residual: Residual, stretches: dict[int, Stretch], points: Array) -> Array:
-    program = compile_residual(residual, compiled.ir)
+    program = next((known for known in compiled.programs if known.residual is residual), None) or compile_residual(residual, compiled.ir)
     evaluate = program.compile([*program.partials])
     partials = evaluate(program.coefficients(points), [np.ones((len(points), 1))] * len(program.jets), [])
     bounds: list[Any] = [compiled.ir.domain.bounds[symbol] for symbol in compiled.ir.coordinates]

@@ -20,6 +20,7 @@ from pinnsiren.networks.siren import Siren
 from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
 from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
+from pinnsiren.training.network_fronts import wants_coarse_solve
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_schedules import AbstractSchedule, check_schedules
 from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
@@ -71,6 +72,8 @@ class GaussNewton(AbstractMethod):
         if wave_relation(compiled, Siren()) is not None:
             return Suitability(True, "plane waves: few steps from a first layer on the dispersion relation; the last is eliminated exactly", 1.4)
         reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
+        if wants_coarse_solve(compiled):
+            reason += "; a coarse solve looks for fronts first, across which the network gets stretched inputs"
         return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "GaussNewtonRun":

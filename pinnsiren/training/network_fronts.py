@@ -1,7 +1,8 @@
 """Inputs of a network stretched across fronts: where a coarse solve sees a front, the network gets the stretched coordinate as a further input.
 
-Input: a compiled problem and a network record. Output: charts with a network input per stretched axis, none where the solution is evenly spread. The
-coarse solve is the first march of least squares on stretched axes, a few seconds; nothing of it but the map of each axis is handed on.
+Input: a plan with a network. Output: the plan with a chart and a network input per stretched axis, unchanged where the solution is evenly spread. The
+coarse solve is the first march of least squares on stretched axes, a few seconds; nothing of it but the map of each axis is handed on. Prescribed
+values then hold by construction where they can: an error of the initial values is carried into the front, where it counts most.
 """
 
 from dataclasses import replace
@@ -10,7 +11,9 @@ import numpy as np
 import sympy as sp
 
 from pinnsiren.charts.front_stretch import Stretch, stretch_from_scales
+from pinnsiren.compiler.apply_hard_conditions import NAME as HARD_CONDITIONS
 from pinnsiren.compiler.pipeline import CompiledProblem
+from pinnsiren.compiler.plan import Plan
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.ir import Chart
 from pinnsiren.language.locations import space_of
@@ -18,10 +21,24 @@ from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares, has_layers
 
-FRONT = 1.5  # times the local units of an even axis: a stretch below is none
+FRONT = 9.0  # local scales along an axis; a sine over the axis has 7
 RELIABLE = 0.3  # residual of the coarse solve over the field: above, its fronts are noise
 TIME_UNITS = 3.0  # local units that the half time stands for among the features that estimate the error
 SHARE = 2.0  # of such features, against those on the even box
+
+
+def with_fronts(plan: Plan, settings: RunSettings) -> Plan:
+    """Return the plan of a network with the inputs that a coarse solve proposes.
+
+    Args:
+        plan: with a network.
+        settings: of the run of the network.
+    """
+    charts = front_charts(plan.compiled, settings)
+    if not charts:
+        return plan
+    built = plan.including(HARD_CONDITIONS)
+    return built.with_charts((*built.compiled.charts, *charts))
 
 
 def front_charts(compiled: CompiledProblem, settings: RunSettings) -> tuple[Chart, ...]:
@@ -44,7 +61,7 @@ def front_charts(compiled: CompiledProblem, settings: RunSettings) -> tuple[Char
     found: dict[int, Stretch] = {}
     for axis in range(len(space.coordinates)):
         stretches = [fit.shape.stretches[axis] for fit in run.fits]
-        if max(stretch.length for stretch in stretches) > FRONT * run.even[axis].length:
+        if max(stretch.length for stretch in stretches) > FRONT:
             found[axis] = merged(stretches)
     return _charts(compiled, found)
 

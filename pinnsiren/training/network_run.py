@@ -169,7 +169,7 @@ class NetworkRun(AbstractRun):
             return "tolerance_not_reached", text + "no step lowers the residual further; a wider or deeper network, or method=\"auto\", may"
         if out_of_steps:
             return "tolerance_not_reached", text + f"{self.steps} steps were allowed; raise maximum_steps"
-        return "out_of_time", text + f"{self.settings.seconds:g} s were given; raise seconds, loosen tolerance, or let method=\"auto\" choose"
+        return "out_of_time", text + f"{self.settings.seconds:.3g} s were given; raise seconds, loosen tolerance, or let method=\"auto\" choose"
 
     def predicted_seconds(self) -> float:
         """Return the time of the last step."""

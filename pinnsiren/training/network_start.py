@@ -11,6 +11,7 @@ import torch
 
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
 from pinnsiren.training.network_waves import start_on_waves, wave_relation
@@ -43,6 +44,12 @@ def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Seq
     dimension = len(problem.compiled.ir.coordinates)
     frequency = suggested_frequency(problem)
     extra = (EXTRA_FREQUENCY * problem.n_inputs,) * (problem.n_inputs - dimension)
+    stretches = stretches_of(problem.compiled)
+    if stretches:
+        # What is fast is fast in the stretched coordinates alone, and there by about a radian in two local units.
+        frequency = SMALLEST_FREQUENCY * problem.n_inputs
+        sharpest = max(0.25 * stretch.length for stretch in stretches.values())
+        extra = (max(EXTRA_FREQUENCY, sharpest) * problem.n_inputs,) * len(extra)
     resolved = record.with_frequencies((*(frequency,) * dimension, *extra))
     module = resolved.build(problem.n_inputs, problem.n_outputs, **options)
     if resolved != record and isinstance(module, LayeredModule):
