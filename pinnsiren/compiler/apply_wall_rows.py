@@ -26,8 +26,9 @@ def apply(rewritten: Rewritten) -> Rewritten:
     problem = rewritten.problem
     if not isinstance(space_of(problem.domain), Box):
         return replace(rewritten, applied=(*rewritten.applied, (NAME, "nothing to do: only faces of boxes hold values by a factor")))
-    conditions = [_as_row(condition) for condition in problem.conditions]
-    names = [str(condition.field) for condition in problem.conditions if _is_wall(condition)]
+    declared: list[Any] = list(problem.conditions)
+    conditions = [_as_row(condition) for condition in declared]
+    names = [str(condition.field) for condition in declared if _is_wall(condition)]
     if not names:
         return replace(rewritten, applied=(*rewritten.applied, (NAME, "nothing to do: no face holds the value zero")))
     reason = f"{', '.join(dict.fromkeys(names))} = 0 is a row, so that plane waves stay solutions of the equation"
