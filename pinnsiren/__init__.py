@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pinnsiren.training.joint_least_squares import JointLeastSquares
     from pinnsiren.training.joint_profile import ScalarProfile
     from pinnsiren.training.least_squares import LeastSquares
+    from pinnsiren.training.network_schedules import CausalWeighting, ResidualAdaptive, TangentBalance, TimeCurriculum
     from pinnsiren.training.penalty.method import PenaltyInversion
     from pinnsiren.training.plane_waves import PlaneWaves
     from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
@@ -85,33 +86,38 @@ __version__ = "0.1.0"
 
 _LOADED_ON_USE = {
     "Adam": "pinnsiren.training.gradient_methods",
+    "CausalWeighting": "pinnsiren.training.network_schedules",
     "CloudDistance": "pinnsiren.training.cloud_distance",
     "CosineLeastSquares": "pinnsiren.training.cosine_least_squares",
     "FirstArrivals": "pinnsiren.training.first_arrivals",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
     "JointLeastSquares": "pinnsiren.training.joint_least_squares",
-    "ReducedInversion", "ScalarProfile",
     "LBFGS": "pinnsiren.training.gradient_methods",
     "LeastSquares": "pinnsiren.training.least_squares",
+    "load": "pinnsiren.storage",
     "MLP": "pinnsiren.networks",
     "ModuleNetwork": "pinnsiren.networks",
     "PenaltyInversion": "pinnsiren.training.penalty.method",
     "Plan": "pinnsiren.compiler.plan",
+    "plan": "pinnsiren.solving",
     "PlaneWaves": "pinnsiren.training.plane_waves",
     "RBFNetwork": "pinnsiren.networks",
+    "ReducedInversion": "pinnsiren.training.reduced.reduced_inversion",
+    "ResidualAdaptive": "pinnsiren.training.network_schedules",
+    "ScalarProfile": "pinnsiren.training.joint_profile",
+    "seismic": "pinnsiren.language.seismic",
     "Siren": "pinnsiren.networks",
     "Solution": "pinnsiren.solution",
+    "solve": "pinnsiren.solving",
     "Stages": "pinnsiren.training.stages",
     "StretchedLeastSquares": "pinnsiren.training.stretched_least_squares",
+    "TangentBalance": "pinnsiren.training.network_schedules",
+    "TimeCurriculum": "pinnsiren.training.network_schedules",
     "TimeWindows": "pinnsiren.training.time_windows",
     "WaveLattice": "pinnsiren.training.wave_lattice",
     "WaveMarch": "pinnsiren.training.wave_march",
     "WaveModes": "pinnsiren.training.wave_modes",
-    "load": "pinnsiren.storage",
-    "seismic": "pinnsiren.language.seismic",
-    "plan": "pinnsiren.solving",
-    "solve": "pinnsiren.solving",
 }
 
 
@@ -128,12 +134,12 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Adam", "Ball", "Box", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk", "EvaluationError",
-    "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval", "JointLeastSquares",
-    "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion", "Periodic", "PinnsirenError",
-    "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork",
-    "ReducedInversion", "ReferenceSolverError", "RickerWavelet", "Robin", "ScalarProfile", "Siren", "Solution", "SourceFamily", "SpaceTime",
-    "Stages", "Status", "StorageError", "StretchedLeastSquares", "TimeWindows", "TrainingError", "TriangleMesh", "UnknownNameError", "WaveLattice",
-    "WaveMarch", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "seismic",
-    "solve", "unknown", "unknown_field",
+    "Adam", "Ball", "Box", "CausalWeighting", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk",
+    "EvaluationError", "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval",
+    "JointLeastSquares", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion",
+    "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError",
+    "ProblemWarning", "RBFNetwork", "ReducedInversion", "ReferenceSolverError", "ResidualAdaptive", "RickerWavelet", "Robin", "ScalarProfile",
+    "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError", "StretchedLeastSquares", "TangentBalance",
+    "TimeCurriculum", "TimeWindows", "TrainingError", "TriangleMesh", "UnknownNameError", "WaveLattice", "WaveMarch", "WaveModes", "coordinates",
+    "div", "field", "grad", "laplacian", "load", "manufactured", "normal", "plan", "sampled", "seismic", "solve", "unknown", "unknown_field",
 ]  # fmt: skip

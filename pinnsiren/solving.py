@@ -6,6 +6,7 @@ Input: a problem. Output: `Plan` and `Solution`.
 import platform
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
+from pinnsiren.training.network_fronts import with_fronts
+from pinnsiren.training.network_waves import wanted_rewrites
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
@@ -49,6 +52,7 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 # Methods that a formulation names.
 FORMULATIONS: dict[str, AbstractMethod | None] = {"auto": None, "direct": None, "reduced": ReducedInversion(), "penalty": PenaltyInversion()}
+LEAST_SHARE = 0.5  # of the budget, for the network after a coarse solve that took long
 PRECISIONS = ("auto", "float64", "float32")
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
@@ -90,7 +94,10 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
     chosen, reasons = _choose(compiled, method, network)
     if not chosen.knows_free_space:
         check_open_faces(problem)
-    return Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    made = Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    for name in wanted_rewrites(compiled, made.network):
+        made = made.including(name)
+    return made
 
 
 def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[AbstractMethod, tuple[tuple[str, str], ...]]:
@@ -185,6 +192,10 @@ def solve(
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
+    if plan is None and used.network is not None:
+        begin = perf_counter()
+        used = with_fronts(used, settings)
+        settings = replace(settings, seconds=max(settings.seconds - (perf_counter() - begin), LEAST_SHARE * settings.seconds))
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),

@@ -1,4 +1,4 @@
-"""Cases of the wave equation in time: modes, layers, the pulse of the SIREN paper, a medium that varies, a trained network, and random constants.
+"""Cases of the wave equation in time: modes, layers, the pulse of the SIREN paper, a medium that varies, and random constants.
 
 The lattice, the plane waves and the modes are Fourier methods in the clothes of features; the seeds move collocation points and checks only.
 """
@@ -59,21 +59,12 @@ def _drawn(seed: int) -> ps.Problem:
     return load(constants.pop("name"), **constants)
 
 
-def _trained(problem: ps.Problem, seconds: float, seed: int) -> Any:
-    """Train a deep SIREN; the method is chosen."""
-    return ps.solve(problem, network=ps.Siren(width=32, depth=2), seconds=seconds, seed=seed, device="cpu", progress=False)
-
-
 def _catalogue(name: str) -> Any:
     return lambda seed: load(name)
 
 
 CASES: tuple[Case, ...] = (
     Case("wave_two_modes_auto", "`wave_two_modes`", "`auto`", SECONDS, MODES_BAR, 1e-12, "", _catalogue("wave_two_modes"), solve_auto),
-    Case(
-        "wave_two_modes_trained", "`wave_two_modes`", "trained `Siren(width=32, depth=2)`", SECONDS, 3e-4, 3e-5,
-        "JAXPI2: 1.2e-5 after 100,000 GPU steps", _catalogue("wave_two_modes"), _trained,
-    ),
     Case("wave_layered_auto", "`wave_layered`", "`auto`", SECONDS, LAYERED_BAR, 1e-12, "", _catalogue("wave_layered"), solve_auto),
     Case(
         "wave_pulse_auto", "`wave_pulse`", "`auto`", SECONDS, PULSE_BAR, 1e-5, "Sitzmann et al. (2020): pictures, 100,000 GPU steps",

@@ -83,6 +83,11 @@ def on_request(rewrite: Any) -> bool:
     return bool(getattr(rewrite, "ON_REQUEST", False))
 
 
+def is_offered(rewrite: Any) -> bool:
+    """Whether plans name a rewrite on request to the user; others are asked for by methods."""
+    return on_request(rewrite) and bool(getattr(rewrite, "OFFERED", True))
+
+
 def compile_problem(
     problem: Problem, skipped: Collection[str] = (), charts: tuple[Chart, ...] | None = None, included: Collection[str] = ()
 ) -> CompiledProblem:

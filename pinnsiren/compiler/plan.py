@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, on_request, rewrites
+from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, is_offered, on_request, rewrites
 from pinnsiren.errors import UnknownNameError
 from pinnsiren.ir import Chart
 from pinnsiren.language.problem import Problem
@@ -84,7 +84,7 @@ class Plan:
         for name in rewrites():
             if name in self.skipped:
                 lines.append(f"  rewrite     {name}: left out by hand")
-            elif on_request(rewrites()[name]) and name not in self.included and compiled.has_value_rows:
+            elif is_offered(rewrites()[name]) and name not in self.included and compiled.has_value_rows:
                 lines.append(f"  conditions  rows with automatic weights; plan.including(\"{name}\") builds them in where the data allow it")
         for label in compiled.ir.by_construction:
             lines.append(f"  exact       {label}: satisfied by construction")

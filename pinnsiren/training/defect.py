@@ -14,6 +14,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.error_estimate import RESIDUAL_SHARE, ROUNDING
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all
+from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import FittedModel, RunSettings
 from pinnsiren.training.probes import probe_points
 from pinnsiren.training.row_system import RowSystem, solve_least_squares
@@ -42,7 +43,9 @@ class DefectEstimate:
 def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: FittedModel) -> DefectEstimate:
     """Return the estimated error of a model."""
     scales = compiled.scales
-    size = int(np.clip(2.5 * features_for_bandwidth(1.5 * scales.wavenumber, scales.half_lengths), SMALLEST, LARGEST))
+    # Across fronts the features live on the stretched axes; a wavenumber read off a nonlinear term says nothing of them.
+    wavenumber = 0.0 if stretches_of(compiled) else scales.wavenumber
+    size = int(np.clip(2.5 * features_for_bandwidth(1.5 * wavenumber, scales.half_lengths), SMALLEST, LARGEST))
     if len(scales.half_lengths) == 1:
         size = min(size, 200)
     redundancy = REDUNDANCY_WITH_UNKNOWNS if compiled.ir.unknowns else REDUNDANCY

@@ -16,11 +16,15 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.networks.siren import Siren
 from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
 from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
+from pinnsiren.training.network_fronts import wants_coarse_solve
 from pinnsiren.training.network_run import NetworkRun
+from pinnsiren.training.network_schedules import AbstractSchedule, check_schedules
 from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
+from pinnsiren.training.network_waves import wave_relation
 
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
 FIRST_DAMPING = 1e-2
@@ -36,6 +40,7 @@ class GaussNewton(AbstractMethod):
         eliminate: solve the last layer exactly where the problem is linear in it.
         maximum_steps: most steps.
         jacobian_bytes: a larger Jacobian is never formed; its normal equations are summed over chunks of points.
+        schedules: what changes points and weights on the way, such as `(ResidualAdaptive(),)`.
     """
 
     points: int | None = None
@@ -43,12 +48,14 @@ class GaussNewton(AbstractMethod):
     eliminate: bool = True
     maximum_steps: int = 100_000
     jacobian_bytes: int = JACOBIAN_BYTES
+    schedules: tuple[AbstractSchedule, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("points", "rows_per_parameter", "maximum_steps", "jacobian_bytes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ProblemError(f"GaussNewton was given {name}={value}; expected a positive number")
+        object.__setattr__(self, "schedules", check_schedules("GaussNewton", self.schedules))
 
     @property
     def trains_network(self) -> bool:
@@ -59,7 +66,14 @@ class GaussNewton(AbstractMethod):
         """Fits every problem whose derivatives the streams carry."""
         if compiled.ir.coefficients:
             return Suitability(False, "networks of this version solve for no coefficient fields", np.inf)
+        refusals = [text for schedule in self.schedules if (text := schedule.refusal(compiled))]
+        if refusals:
+            return Suitability(False, "; ".join(refusals), np.inf)
+        if wave_relation(compiled, Siren()) is not None:
+            return Suitability(True, "plane waves: few steps from a first layer on the dispersion relation; the last is eliminated exactly", 1.4)
         reason = "trains every layer; the last is eliminated exactly" if compiled.structure.in_fields != "nonlinear" else "linearises at every step"
+        if wants_coarse_solve(compiled):
+            reason += "; a coarse solve looks for fronts first, across which the network gets stretched inputs"
         return Suitability(True, f"{compiled.structure.overall}: {reason}", 2.0)
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "GaussNewtonRun":
@@ -100,6 +114,11 @@ class GaussNewtonRun(NetworkRun):
         self.unknowns = scalars
         self.stuck = True
         return loss
+
+    def points_changed(self) -> None:
+        """Try bold steps again if the last ones failed."""
+        if self.damping >= LARGEST_DAMPING:
+            self.damping, self.growth = FIRST_DAMPING, 2.0
 
     def _linearise(self) -> tuple["_DampedSystem | AccumulatedSystem", torch.Tensor, float]:
         """Return the system of the step, the columns that it moves and half the sum of squares."""

@@ -18,6 +18,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.ir import Residual
 from pinnsiren.language.domains.base import sobol
 from pinnsiren.language.locations import space_of
+from pinnsiren.training.front_points import densities, local_weights, stretches_of
 
 Array = NDArray[np.float64]
 N_PROBES = 1024  # finds the share of graded points inside the domain to a few per cent, which only sets their number
@@ -78,6 +79,9 @@ def part_density(compiled: CompiledProblem, part: str, drawn: list[tuple[Abstrac
 
 def row_weights(compiled: CompiledProblem, residual: Residual, points: Array) -> Array:
     """Return the weights (n,) of squared residuals under the even measure of the region (mean square, so that its size does not matter)."""
+    stretches = stretches_of(compiled)
+    if stretches and residual.kind == "equation":
+        return densities(stretches, points) * local_weights(compiled, residual, stretches, points)
     gradings = gradings_of(compiled)
     space = space_of(compiled.ir.domain)
     part = residual.region.part

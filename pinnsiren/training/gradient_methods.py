@@ -17,6 +17,7 @@ from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_run import NetworkRun
+from pinnsiren.training.network_schedules import AbstractSchedule, check_schedules
 from pinnsiren.training.network_start import shift_parameters, solve_damped
 from pinnsiren.training.parallel import SHARES, join_ranks
 
@@ -41,6 +42,7 @@ class LBFGS(AbstractMethod):
         iterations: iterations per reported step.
         eliminate: solve the last layer exactly at every evaluation where the problem is linear in it.
         maximum_steps: most reported steps.
+        schedules: what changes points and weights between reported steps, such as `(ResidualAdaptive(),)`.
     """
 
     points: int | None = None
@@ -49,9 +51,11 @@ class LBFGS(AbstractMethod):
     iterations: int = 10
     eliminate: bool = True
     maximum_steps: int = 1_000_000
+    schedules: tuple[AbstractSchedule, ...] = ()
 
     def __post_init__(self) -> None:
         _check_positive(self, "points", "rows_per_parameter", "history", "iterations", "maximum_steps")
+        object.__setattr__(self, "schedules", check_schedules("LBFGS", self.schedules))
 
     @property
     def trains_network(self) -> bool:
@@ -60,6 +64,9 @@ class LBFGS(AbstractMethod):
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits every problem whose derivatives the streams carry; best where the last layer can be eliminated."""
+        refusals = [text for schedule in self.schedules if (text := schedule.refusal(compiled))]
+        if refusals:
+            return Suitability(False, "; ".join(refusals), np.inf)
         if compiled.structure.in_fields == "nonlinear":
             return _suits(compiled, "quasi-Newton steps on all layers", 2.5)
         return _suits(compiled, "quasi-Newton steps on the hidden layers, the last solved exactly at every evaluation", 1.5)
@@ -139,6 +146,10 @@ class LBFGSRun(NetworkRun):
             tolerance_change=CURVATURE_TOLERANCE,
             line_search_fn="strong_wolfe",
         )
+
+    def points_changed(self) -> None:
+        """Differences of gradients of two losses are no curvature."""
+        self._new_optimizer()
 
     def _is_finite(self) -> bool:
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.trained)

@@ -98,12 +98,17 @@ class NetworkProblem:
 
     def prepare(self, n_points: int, seed: int) -> list[PreparedResidual]:
         """Draw the points of every residual and evaluate all that does not depend on the parameters."""
-        prepared = []
-        for index, residual in enumerate(self.compiled.ir.residuals):
-            drawn = sample_residual(self.compiled, residual, n_points, seed + 31 * index)
-            if len(drawn.points):
-                prepared.append(self._prepare(index, drawn))
-        return prepared
+        return self.prepare_sets(self.sample(n_points, seed))
+
+    def sample(self, n_points: int, seed: int) -> dict[int, PointSet]:
+        """Draw the points of every residual, by its position."""
+        residuals = enumerate(self.compiled.ir.residuals)
+        drawn = {index: sample_residual(self.compiled, residual, n_points, seed + 31 * index) for index, residual in residuals}
+        return {index: points for index, points in drawn.items() if len(points.points)}
+
+    def prepare_sets(self, drawn: dict[int, PointSet]) -> list[PreparedResidual]:
+        """Evaluate all that does not depend on the parameters, for given points of some residuals."""
+        return [self._prepare(index, points) for index, points in drawn.items()]
 
     def _prepare(self, index: int, drawn: PointSet) -> PreparedResidual:
         program = self.compiled.programs[index]

@@ -14,6 +14,7 @@ from pinnsiren.training.error_estimate import known_errors, with_the_unseen
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.network_schedules import Collocation
 from pinnsiren.training.network_start import start_network
 from pinnsiren.training.probes import probe_points
 
@@ -45,8 +46,11 @@ class NetworkRun(AbstractRun):
             trial = settings.network.build(self.problem.n_inputs, self.problem.n_outputs, seed=0, dtype=self.dtype, device="cpu")
             n_parameters = sum(parameter.numel() for parameter in trial.parameters())
             points = int(np.ceil(rows_per_parameter * n_parameters / self.problem.n_outputs))
-        self.n_points = points
-        self.training = self.problem.prepare(points, seed)
+        self.n_points, self.seed = points, seed
+        self.schedules = tuple(getattr(method, "schedules", ()))
+        self.points = Collocation(self.problem.sample(points, seed))
+        self.points.prepare(self.problem)
+        self.training = self.points.training or []
         self.fresh = self.problem.prepare(max(points // 2, 64), seed + 1)
         self.network, self.module = start_network(self.problem, settings, self.training)
         zero = (0,) * len(compiled.ir.coordinates)
@@ -59,6 +63,9 @@ class NetworkRun(AbstractRun):
     @abstractmethod
     def advance(self) -> float:
         """Take one step; return the loss."""
+
+    def points_changed(self) -> None:
+        """Forget what belongs to the points or weights of the last step."""
 
     def method_state(self) -> StateTree:
         """Return the state of the optimizer."""
@@ -97,6 +104,10 @@ class NetworkRun(AbstractRun):
     def step(self) -> dict[str, float]:
         """Advance and measure."""
         start = perf_counter()
+        # No generator: every schedule has its turn.
+        if any([schedule.update(self, self.points) for schedule in self.schedules]):
+            self.training, self.stuck = self.points.training or [], False
+            self.points_changed()
         loss = self.advance()
         self.steps += 1
         amplitude = self.amplitude()
@@ -141,7 +152,8 @@ class NetworkRun(AbstractRun):
         limit = self.settings.seconds * (1 - ESTIMATE_SHARE)
         out_of_time = elapsed + max(self.last_seconds, reserve) > max(limit, self.settings.seconds - 1.5 * self.estimate_seconds)
         out_of_steps = self.steps >= getattr(self.method, "maximum_steps", np.inf)
-        if not (self.stuck or out_of_time or out_of_steps):
+        stuck = self.stuck and not any(schedule.keeps_going(self.points) for schedule in self.schedules)
+        if not (stuck or out_of_time or out_of_steps):
             return None
         self._update_estimate()
         if self.estimate <= self.settings.tolerance:
@@ -153,11 +165,11 @@ class NetworkRun(AbstractRun):
                 f"equations, conditions and observations do not determine {names}: other values fit them as well. "
                 "Add observations, or declare fewer unknowns"
             )
-        if self.stuck:
+        if stuck:
             return "tolerance_not_reached", text + "no step lowers the residual further; a wider or deeper network, or method=\"auto\", may"
         if out_of_steps:
             return "tolerance_not_reached", text + f"{self.steps} steps were allowed; raise maximum_steps"
-        return "out_of_time", text + f"{self.settings.seconds:g} s were given; raise seconds, loosen tolerance, or let method=\"auto\" choose"
+        return "out_of_time", text + f"{self.settings.seconds:.3g} s were given; raise seconds, loosen tolerance, or let method=\"auto\" choose"
 
     def predicted_seconds(self) -> float:
         """Return the time of the last step."""
@@ -183,6 +195,7 @@ class NetworkRun(AbstractRun):
             "last_seconds": self.last_seconds,
             "estimate_seconds": self.estimate_seconds,
             "method": self.method_state(),
+            **({"points": self.points.state()} if self.schedules else {}),
         }
 
     def restore(self, state: StateTree) -> None:
@@ -192,6 +205,9 @@ class NetworkRun(AbstractRun):
         self.steps, self.estimate = int(state["steps"]), float(state["estimate"])
         self.next_estimate = int(state["next_estimate"])
         self.last_seconds, self.estimate_seconds = float(state["last_seconds"]), float(state["estimate_seconds"])
+        if self.schedules:
+            self.points.restore(state["points"], self.problem)
+            self.training = self.points.training or []
         self.restore_method(state["method"])
 
     @property

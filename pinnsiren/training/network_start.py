@@ -11,8 +11,10 @@ import torch
 
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
+from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
+from pinnsiren.training.network_waves import start_on_waves, wave_relation
 
 SMALLEST_FREQUENCY = 3.0  # a half wave and a little more over the scaled box
 EXTRA_FREQUENCY = 3.0  # of inputs that charts add, which vary once
@@ -36,9 +38,18 @@ def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Seq
     """
     record = settings.network
     options: dict[str, Any] = {"seed": settings.seed, "dtype": problem.dtype, "device": problem.device}
+    relation = wave_relation(problem.compiled, record)
+    if relation is not None and not problem.compiled.ir.by_construction and not problem.compiled.rewritten.factors:
+        return start_on_waves(problem, record, residuals, relation, settings.seed, lambda module: solve_last_layer(problem, module, residuals))
     dimension = len(problem.compiled.ir.coordinates)
     frequency = suggested_frequency(problem)
     extra = (EXTRA_FREQUENCY * problem.n_inputs,) * (problem.n_inputs - dimension)
+    stretches = stretches_of(problem.compiled)
+    if stretches:
+        # What is fast is fast in the stretched coordinates alone, and there by about a radian in two local units.
+        frequency = SMALLEST_FREQUENCY * problem.n_inputs
+        sharpest = max(0.25 * stretch.length for stretch in stretches.values())
+        extra = (max(EXTRA_FREQUENCY, sharpest) * problem.n_inputs,) * len(extra)
     resolved = record.with_frequencies((*(frequency,) * dimension, *extra))
     module = resolved.build(problem.n_inputs, problem.n_outputs, **options)
     if resolved != record and isinstance(module, LayeredModule):
@@ -46,11 +57,13 @@ def start_network(problem: NetworkProblem, settings: RunSettings, residuals: Seq
     return resolved, module
 
 
-def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> None:
-    """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear)."""
+def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[PreparedResidual]) -> float:
+    """Set the last layer to its least-squares optimum (one Gauss-Newton step where the problem is nonlinear); return the sum of squares left."""
     unknowns = torch.tensor([complex(u).real for u in problem.initial_unknowns()], dtype=problem.dtype, device=problem.device)
     rows, jacobian = problem.jacobian_columns(module, residuals, unknowns)
-    shift_parameters(module, last_layer_columns(module), -solve_damped(jacobian, rows, 0.0))
+    step = -solve_damped(jacobian, rows, 0.0)
+    shift_parameters(module, last_layer_columns(module), step)
+    return float((rows + jacobian @ step).pow(2).sum())
 
 
 def column_norms(matrix: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from pinnsiren.training.gradient_methods import LBFGS, Adam
 from pinnsiren.training.joint_least_squares import JointLeastSquares
 from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
+from pinnsiren.training.network_schedules import SCHEDULES
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.reduced.reduced_inversion import ReducedInversion
@@ -28,6 +29,7 @@ _METHODS = (
     FirstArrivals, CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
+_SCHEDULES: dict[str, Any] = {record.__name__: record for record in SCHEDULES}
 NETWORKS: dict[str, Any] = {record.__name__: record for record in (Siren, MLP, FourierFeatureMLP, RBFNetwork)}
 
 
@@ -38,7 +40,7 @@ def record_to_tree(record: Any) -> Any:
     if isinstance(record, (list, tuple)):
         return [record_to_tree(item) for item in record]
     name = type(record).__name__
-    if name not in METHODS and name not in NETWORKS:
+    if name not in {**METHODS, **NETWORKS, **_SCHEDULES}:
         raise StorageError(f"a record of type `{name}` cannot be stored; known are {', '.join([*METHODS, *NETWORKS])}")
     return {"record": name, "settings": {f.name: record_to_tree(getattr(record, f.name)) for f in fields(record)}}
 
@@ -53,7 +55,7 @@ def record_from_tree(tree: Any) -> Any:
         return tuple(record_from_tree(item) for item in tree)
     if not isinstance(tree, dict):
         return tree
-    known = {**METHODS, **NETWORKS}
+    known = {**METHODS, **NETWORKS, **_SCHEDULES}
     name = tree.get("record")
     if name not in known:
         raise StorageError(f"the file names the record `{name}`; known are {', '.join(known)}")

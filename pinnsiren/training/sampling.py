@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import TrainingError
 from pinnsiren.ir import Residual
+from pinnsiren.language.domains import Box
 from pinnsiren.language.domains.base import sobol
-from pinnsiren.language.locations import sample_pair
+from pinnsiren.language.locations import sample_pair, space_of
 from pinnsiren.language.numeric import evaluator
+from pinnsiren.training.front_points import front_points, local_weights, stretches_of
+from pinnsiren.training.front_points import part_points as moved_along
 from pinnsiren.training.graded_points import gradings_of, interior_density, interior_piece, part_density, part_points, row_weights
 
 Array = NDArray[np.float64]
@@ -91,6 +94,11 @@ def _part_points(compiled: CompiledProblem, residual: Residual, n_points: int, s
     domain, part = compiled.ir.domain, residual.region.part
     assert part is not None
     even, normals = domain.sample_boundary(part, n_points, seed)
+    stretches = stretches_of(compiled)
+    if stretches:
+        space = space_of(domain)
+        own = space.face(part)[0] if isinstance(space, Box) and part in space.boundary_parts() else None
+        return PointSet(moved_along(stretches, even, own), normals)
     if not gradings_of(compiled):
         return PointSet(even, normals)
     pieces, drawn = part_points(compiled, part, n_points, seed)
@@ -108,6 +116,10 @@ def _interior_points(compiled: CompiledProblem, residual: Residual, n_points: in
     Weights turn sums over the points towards integrals: weight = (mean density / density)^DENSITY_EXPONENT, times that of `row_weights`.
     """
     domain = compiled.ir.domain
+    stretches = stretches_of(compiled)
+    if stretches:
+        points = front_points(compiled, stretches, n_points, seed)
+        return PointSet(points, weights=local_weights(compiled, residual, stretches, points))
     graded = gradings_of(compiled)
     shares: dict[Any, float] = {}
     for chart in compiled.charts:

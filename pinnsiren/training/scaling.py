@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.language.numeric import evaluate_on
+from pinnsiren.training.front_points import smallest_size, stretches_of
 from pinnsiren.training.sampling import PointSet
 
 CONDITION_WEIGHT = 10.0  # conditions and observations against equations: an error on the boundary is not damped inside
@@ -47,6 +48,9 @@ def unit_jets(compiled: CompiledProblem, program: ResidualProgram, points: NDArr
 
 def residual_scale(compiled: CompiledProblem, program: ResidualProgram, point_set: PointSet, unknowns: list[Any]) -> float:
     """Return the magnitude of the operator on a unit wave at the problem's wavenumber."""
+    stretches = stretches_of(compiled)
+    if stretches and program.residual.kind == "equation":
+        return smallest_size(compiled, program.residual, stretches, point_set.points)
     scales = compiled.scales
     wavenumber = max(scales.wavenumber, 0.5 * np.pi / float(np.max(scales.half_lengths)))
     coefficients = program.coefficients(point_set.points, point_set.normals)
