@@ -62,16 +62,17 @@ class Stretch:
     masses: tuple[float, ...]
 
     @property
-    def _parameters(self) -> tuple[float, ...]:
+    def parameters(self) -> tuple[float, ...]:
+        """What `StretchMap` takes after the coordinate and the order."""
         kernels = zip(self.centres, self.widths, self.masses, strict=True)
         return (self.low, self.high, float(self.periodic), *(number for kernel in kernels for number in kernel))
 
     def density(self, x: Array) -> Array:
         """Return the slope of the map, (n,)."""
-        return np.asarray(stretch_map(x, 1, *self._parameters))
+        return np.asarray(stretch_map(x, 1, *self.parameters))
 
     def _raw(self, x: Array) -> Array:
-        return np.asarray(stretch_map(x, 0, *self._parameters))
+        return np.asarray(stretch_map(x, 0, *self.parameters))
 
     @property
     def length(self) -> float:
@@ -104,7 +105,7 @@ class Stretch:
     def expression(self, symbol: sp.Symbol) -> Any:
         """Return the map as a SymPy expression."""
         middle = float(np.mean(self._raw(np.array([self.low, self.high]))))
-        return StretchMap(symbol, 0, *map(sp.Float, self._parameters)) - sp.Float(middle)
+        return StretchMap(symbol, 0, *map(sp.Float, self.parameters)) - sp.Float(middle)
 
     def step(self) -> float:
         """Return the lowest frequency of features on this axis: periodic ones fit the axis, others a longer one."""

@@ -24,6 +24,7 @@ from pinnsiren.language.locations import space_of
 from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
 from pinnsiren.training.row_system import residual_system
+from pinnsiren.training.stretched_basis import separated
 from pinnsiren.training.stretched_model import InitialExtension, LastInstant, StretchedModel, stretched_model, stretched_model_from_state
 from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
 
@@ -104,6 +105,8 @@ def _refusal(compiled: CompiledProblem) -> str:
         return "it serves intervals and rectangles, at rest or in time"
     if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
         return "it serves real fields without unknown coefficients, shots or split-off parts"
+    if any(separated(envelope, ir.coordinates) is None for envelope in ir.envelope):
+        return "conditions hold by a factor that is no product along the axes"
     for residual in ir.residuals:
         if residual.kind not in ("equation", "initial", "condition") or residual.region.kind not in ("part", "pair", "domain"):
             return f"it has no rows for `{residual.label}`"

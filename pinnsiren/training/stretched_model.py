@@ -15,9 +15,9 @@ from pinnsiren.charts.front_stretch import Stretch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.ir import Jet, MultiIndex
 from pinnsiren.language.numeric import evaluate_on
-from pinnsiren.training.feature_model import FeatureModel
 from pinnsiren.training.method import FittedModel, StateTree
-from pinnsiren.training.stretched_window import WindowShape, window_bases
+from pinnsiren.training.stretched_basis import ProductModel
+from pinnsiren.training.stretched_window import WindowShape
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class StretchedModel:
     """Expansions on windows; an instant between two belongs to the later one."""
 
     shapes: tuple[WindowShape, ...]
-    models: tuple[FeatureModel, ...]
+    models: tuple[ProductModel, ...]
 
     def evaluate(self, field_index: int, points: Array, orders: MultiIndex) -> NDArray[Any]:
         """Return a derivative of a field's unknown part, (n_points, 1)."""
@@ -52,7 +52,7 @@ class StretchedModel:
         return {"kind": "stretched_windows", **{f"{index}": state for index, state in enumerate(states)}}
 
 
-def _window_state(shape: WindowShape, model: FeatureModel) -> StateTree:
+def _window_state(shape: WindowShape, model: ProductModel) -> StateTree:
     return {
         "times": np.array([] if shape.times is None else shape.times),
         "harmonics": np.array(shape.harmonics),
@@ -79,10 +79,9 @@ def stretched_model_from_state(compiled: CompiledProblem, state: StateTree) -> S
             stretches.append(Stretch(low, high, bool(periodic), *kernels))
         times = tuple(map(float, np.asarray(window["times"])))
         shape = WindowShape((times[0], times[1]) if times else None, tuple(stretches), tuple(map(int, np.asarray(window["harmonics"]))))
-        bases, frequencies = window_bases(compiled, shape)
         coefficients = tuple(np.asarray(window["coefficients"][str(i)]) for i in range(len(window["coefficients"])))
         shapes.append(shape)
-        models.append(FeatureModel(bases, (frequencies,), coefficients))
+        models.append(ProductModel(shape.bases(compiled), coefficients))
     return StretchedModel(tuple(shapes), tuple(models))
 
 

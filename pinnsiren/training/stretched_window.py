@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sympy as sp
 import torch
 from numpy.typing import NDArray
 
-from pinnsiren.charts.expansion import FeatureBasis, build_basis
-from pinnsiren.charts.front_stretch import Stretch, stretched_chart
-from pinnsiren.charts.tensor_spectrum import TensorSpectrum
+from pinnsiren.charts.front_stretch import Stretch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
-from pinnsiren.ir import Chart, Jet, MultiIndex
-from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.ir import Jet
+from pinnsiren.language.domains import Box
 from pinnsiren.language.locations import space_of
-from pinnsiren.training.feature_model import FeatureModel, needed_orders
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.row_system import solve_least_squares
+from pinnsiren.training.stretched_basis import (
+    AxisCoordinate,
+    AxisFunctions,
+    EvenAxis,
+    ProductBasis,
+    ProductModel,
+    StretchedAxis,
+    kronecker,
+    on_grid,
+    separated,
+)
 
 Array = NDArray[np.float64]
 TIME_PERIOD_RATIO = 8.0  # period of the features in time over the window: low frequencies, close to polynomials, since fields are smooth in a window
@@ -48,17 +55,18 @@ class WindowShape:
     stretches: tuple[Stretch, ...]
     harmonics: tuple[int, ...]
 
-    def chart(self, symbols: Sequence[sp.Symbol]) -> Chart:
-        """Return the chart of the window with its lattice of frequencies."""
-        locals_ = [stretch.expression(symbol) for stretch, symbol in zip(self.stretches, symbols, strict=False)]
-        steps, half_lengths = [stretch.step() for stretch in self.stretches], [0.5 * stretch.length for stretch in self.stretches]
+    def bases(self, compiled: CompiledProblem) -> tuple[ProductBasis, ...]:
+        """Return the functions of the window, per field."""
+        coordinates: list[tuple[AxisCoordinate, float]] = [(StretchedAxis(stretch), stretch.step()) for stretch in self.stretches]
         if self.times is not None:
-            half = 0.5 * (self.times[1] - self.times[0])
-            locals_.append((symbols[-1] - sp.Float(0.5 * sum(self.times))) / sp.Float(half))
-            steps.append(np.pi / TIME_PERIOD_RATIO)
-            half_lengths.append(1.0)
-        reason = "fronts of a coarse solution: " + ", ".join(f"{stretch.length:.3g} local scales" for stretch in self.stretches)
-        return stretched_chart(symbols, locals_, half_lengths, TensorSpectrum(tuple(steps), self.harmonics), reason)
+            coordinates.append((EvenAxis(*self.times), np.pi / TIME_PERIOD_RATIO))
+        bases = []
+        for envelope in compiled.ir.envelope:
+            factors = separated(envelope, compiled.ir.coordinates)
+            assert factors is not None, "such problems are refused"
+            axes = zip(coordinates, self.harmonics, factors, strict=True)
+            bases.append(ProductBasis(tuple(AxisFunctions(at, step, n, factor) for (at, step), n, factor in axes)))
+        return tuple(bases)
 
     def axes(self, oversampling: float, shift: float | None = None) -> list[Array]:
         """Return points along each axis.
@@ -127,6 +135,7 @@ class Block:
 
     index: int
     program: ResidualProgram
+    lines: list[Array]
     points: Array
     coefficients: list[Any]
     weights: Array
@@ -140,7 +149,7 @@ class WindowSystem:
         self,
         evaluators: Evaluators,
         shape: WindowShape,
-        bases: tuple[FeatureBasis, ...],
+        bases: tuple[ProductBasis, ...],
         start: FittedModel | None,
         axes: list[Array],
         integrate: bool = False,
@@ -148,19 +157,18 @@ class WindowSystem:
         self.integrate = integrate  # rows by the part of the domain that they stand for: the norm approximates an integral
         self.evaluators, self.compiled, self.shape, self.bases = evaluators, evaluators.compiled, shape, bases
         self.blocks = [block for index in range(len(self.compiled.programs)) if (block := self._block(index, start, axes)) is not None]
-        self._matrices: dict[tuple[int, Jet], NDArray[Any]] = {}
+        self._factors: dict[tuple[int, Jet], list[Array]] = {}
 
     def _block(self, index: int, start: FittedModel | None, axes: list[Array]) -> Block | None:
         program = self.compiled.programs[index]
         region, domain = program.residual.region, self.compiled.ir.domain
-        normals = None
+        normals, pinned = None, list(axes)
         if program.residual.kind == "equation":
             points = grid(axes)
         elif region.kind == "pair":
             return None
         else:
             assert region.part is not None
-            pinned = list(axes)
             if program.residual.kind == "initial":
                 assert self.shape.times is not None
                 pinned[-1] = np.array([self.shape.times[0]])
@@ -175,7 +183,7 @@ class WindowSystem:
         values = np.zeros(len(points))
         if program.residual.kind == "initial" and start is not None:
             values = self.evaluators(index, coefficients, jets_of(start, program, points))[1]
-        return Block(index, program, points, coefficients, self._weights(index, coefficients, points), values)
+        return Block(index, program, pinned, points, coefficients, self._weights(index, coefficients, points), values)
 
     def _weights(self, index: int, coefficients: list[Any], points: Array) -> Array:
         """Rows of conditions by the size of their operator, rows of equations by that and by the length of the window."""
@@ -201,12 +209,12 @@ class WindowSystem:
             total += np.abs(partial) * np.prod([density**order for density, order in zip(densities, jet.orders, strict=True)], axis=0)
         return np.asarray(1 / np.maximum(total, 1e-300))
 
-    def matrix(self, block: Block, jet: Jet) -> NDArray[Any]:
-        """Return the derivative of all features at the points of a block; kept for the steps of Newton's method."""
+    def factors(self, block: Block, jet: Jet) -> list[Array]:
+        """Return a derivative of the functions of every axis along the lines of a block; kept for the steps of Newton's method."""
         key = (block.index, jet)
-        if key not in self._matrices:
-            self._matrices[key] = self.bases[jet.field].matrix(block.points, {jet.orders: np.ones(len(block.points))})
-        return self._matrices[key]
+        if key not in self._factors:
+            self._factors[key] = self.bases[jet.field].factors(block.lines, jet.orders)
+        return self._factors[key]
 
     def rows(self, base: Sequence[list[Array]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Linearise at given jets per block; the unknowns are the coefficients of the whole field, so that the base may be any function."""
@@ -219,7 +227,9 @@ class WindowSystem:
                 piece = np.zeros((len(block.points), basis.n_features))
                 for jet, partial in zip(block.program.jets, partials, strict=True):
                     if jet.field == field:
-                        piece += (partial * block.weights)[:, None] * self.matrix(block, jet)
+                        matrix = kronecker(self.factors(block, jet))
+                        matrix *= (partial * block.weights)[:, None]
+                        piece += matrix
                 pieces.append(piece)
             matrices.append(np.hstack(pieces))
             rights.append(right * block.weights)
@@ -227,7 +237,7 @@ class WindowSystem:
 
     def jets(self, coefficients: Sequence[Array]) -> list[list[Array]]:
         """Return the jets of an expansion at the points of every block."""
-        return [[self.matrix(block, jet) @ coefficients[jet.field] for jet in block.program.jets] for block in self.blocks]
+        return [[on_grid(self.factors(block, jet), coefficients[jet.field]) for jet in block.program.jets] for block in self.blocks]
 
     def norm(self, jets: Sequence[list[Array]], equations: bool = True) -> float:
         """Return the root of the sum over residuals, those of equations included or not, of the mean squared weighted residual."""
@@ -259,7 +269,7 @@ class WindowFit:
     """
 
     shape: WindowShape
-    model: FeatureModel
+    model: ProductModel
     training: float
     fresh: float
     conditions: float
@@ -280,9 +290,8 @@ def fit_window(
         newton_steps: most linear systems.
     """
     compiled = evaluators.compiled
-    bases, frequencies = window_bases(compiled, shape)
+    bases = shape.bases(compiled)
     system = WindowSystem(evaluators, shape, bases, start, shape.axes(oversampling))
-    sizes = np.cumsum([basis.n_features for basis in bases])[:-1]
     affine = all(program.is_affine for program in compiled.programs)
     jets = [jets_of(guess, block.program, block.points) for block in system.blocks]
     current, norm, steps = None, np.inf, 0
@@ -290,7 +299,7 @@ def fit_window(
         matrix, right = system.rows(jets)
         if not bool(torch.isfinite(matrix).all() and torch.isfinite(right).all()):
             break
-        target = np.split(solve_least_squares(matrix, right)[:, 0].numpy(), sizes)
+        target = np.split(solve_least_squares(matrix, right)[:, 0].numpy(), len(bases))
         steps += 1
         for halving in range(6):
             share = 0.5**halving
@@ -307,20 +316,7 @@ def fit_window(
     if current is None:
         current = [np.zeros(basis.n_features) for basis in bases]
         norm = np.inf
-    model = FeatureModel(bases, (frequencies,), tuple(c[:, None] for c in current))
+    model = ProductModel(bases, tuple(c[:, None] for c in current))
     fresh = WindowSystem(evaluators, shape, bases, start, shape.axes(1.0, 0.37), integrate=True)
     fresh_jets = fresh.jets(current)
     return WindowFit(shape, model, norm, fresh.norm(fresh_jets), fresh.norm(fresh_jets, equations=False), steps)
-
-
-def window_bases(compiled: CompiledProblem, shape: WindowShape) -> tuple[tuple[FeatureBasis, ...], Any]:
-    """Return the bases of all fields and the frequencies that they share."""
-    chart = shape.chart(compiled.ir.coordinates)
-    frequencies = chart.spectrum.draw(0, 0.0, 0)
-    orders: list[MultiIndex] = needed_orders(compiled)
-    return tuple(build_basis([chart], [frequencies], envelope, compiled.ir.coordinates, orders) for envelope in compiled.ir.envelope), frequencies
-
-
-def is_evolution(compiled: CompiledProblem) -> bool:
-    """Whether the problem has a time."""
-    return isinstance(compiled.ir.domain, SpaceTime)
