@@ -36,8 +36,8 @@ SLOWEST, FASTEST = 100.0, 15_000.0
 LONGEST_INTERVAL = 0.1
 # The direct wave of the right sign leaves what is scattered; of the wrong sign next to everything (0.39 and 0.97 for a disc twice as fast).
 WRONG_SIGN = 0.7
-# Fewer receivers of a shot fit any phase with one complex factor.
-FEWEST_RECEIVERS = 4
+# Fewer receivers of a shot, or fewer traces beyond the fitted factors, fit any phase.
+FEWEST_RECEIVERS, FEWEST_TRACES = 4, 16
 # Where a Gaussian source has fallen to 14 %: nearer, a receiver hears the source and not the medium.
 DEVIATIONS_APART = 2.0
 COINCIDENT = 1e-6  # of the domain, for point sources
@@ -151,7 +151,7 @@ def check_convention(
         ProblemError: the direct wave fits the conjugate of the data much better than the data; one complex factor per shot is fitted.
     """
     data, at, heard = np.asarray(values, dtype=complex), np.asarray(sources, dtype=float), np.asarray(receivers, dtype=float)
-    if data.shape[1] < FEWEST_RECEIVERS:
+    if data.shape[1] < FEWEST_RECEIVERS or len(data) * (data.shape[1] - 1) < FEWEST_TRACES:
         return
     distance = np.hypot(*np.moveaxis(np.broadcast_to(heard, (len(at), *heard.shape[-2:])) - at[:, None, :], -1, 0))
     k = np.broadcast_to(np.asarray(wavenumbers, dtype=float), (len(at),))[:, None]
