@@ -15,7 +15,8 @@ from pinnsiren.reference_solvers.closed_forms import burgers_sine
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.models import model_from_state
-from pinnsiren.training.stretched_least_squares import StretchedLeastSquares, has_layers
+from pinnsiren.training.stretched_evidence import has_layers
+from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
 ROUNDING = 1e-11
 HONEST = 10.0  # a true error above ten times the estimate is a lie
@@ -206,3 +207,24 @@ def test_what_it_does_not_serve_is_refused_with_a_reason():
     assert "second order in time" in StretchedLeastSquares().suits(compile_problem(wave)).reason
     with pytest.raises(ps.errors.ProblemError, match="density=-1"):
         StretchedLeastSquares(density=-1)
+
+
+def test_heat_in_a_square_is_marched_on_even_axes_and_factored_once_per_length():
+    y = sp.Symbol("y")
+    v = field("v", x, y, t)
+    declared = Problem(
+        name="square",
+        fields=[v],
+        domain=SpaceTime(ps.Box({x: (0, 1), y: (0, 2)}), {t: (0, 0.8)}),
+        equations=[v.diff(t) - sp.exp(x * y / 4) * (v.diff(x, 2) + v.diff(y, 2)) / 10],
+        conditions=[Dirichlet(v, 0), InitialCondition(v, 0)],
+    )
+    exact = sp.sin(sp.pi * x) * sp.sin(sp.pi * y) * (1 + t) * sp.exp(-t * y / 2)
+    problem = manufactured(declared, {v: exact})
+    run, record = solved(problem, 1e-2)
+    points = problem.domain.sample_interior(N_POINTS, 5)
+    truth = sp.lambdify((x, y, t), exact, "numpy")(*points.T)
+    true = np.linalg.norm(run.model().evaluate(0, points, (0, 0, 0))[:, 0] - truth) / np.linalg.norm(truth)
+    assert record.status.code == "success"
+    assert true < min(1e-2, HONEST * run.error_estimate())
+    assert run.evaluators.factored.factorisations < sum(fit.steps for fit in run.fits)

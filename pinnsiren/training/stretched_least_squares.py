@@ -6,7 +6,7 @@ the solution is not smooth in time. Two marches differ by about the error of the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import partial
 from time import perf_counter
@@ -23,8 +23,10 @@ from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.language.locations import space_of
 from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
+from pinnsiren.training.repeated_least_squares import RepeatedLeastSquares
 from pinnsiren.training.row_system import residual_system
 from pinnsiren.training.stretched_basis import separated
+from pinnsiren.training.stretched_evidence import has_layers, is_smooth_spread, layer_widths, tails
 from pinnsiren.training.stretched_model import InitialExtension, LastInstant, StretchedModel, stretched_model, stretched_model_from_state
 from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
 
@@ -41,12 +43,14 @@ SMALLEST_HARMONICS = 5
 FINEST_SHARE = 0.1
 LOOKS = 3
 LAYER_SHARE = 0.5  # of the width of a layer: its first scale
-THIN = 0.02  # of the domain: layers below are narrower than what features on the scaled box resolve cheaply
 FIRST_LOOKS = 8  # at a stationary problem, whose layers may lie far below the first scales
 MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: shorter windows are cheaper
 STATIONARY_SHARE = 2.0  # without a time, a residual of the size of one term may be the work of a larger error: transport adds it up along the axis
 RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
 ENOUGH = 1e-11
+SMOOTH_TARGET = 0.1  # in place of the first target: diffusion damps what a window does not resolve: errors lie below residuals
+SMOOTH_RETRIES, SMOOTH_DENSER, SMOOTH_GAIN = 6, 1.3, 0.9  # more functions along axes with that share of the largest tail, while the residual falls
+SMOOTH_SHARE, SMOOTH_OVERSAMPLING = 0.05, 1.25  # along three axes: twice as many points as functions
 TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
 SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
 CHEAP_SECONDS, CHEAP = 3.0, 0.25
@@ -82,8 +86,10 @@ class StretchedLeastSquares(AbstractMethod):
         refusal = _refusal(compiled)
         if refusal:
             return Suitability(False, refusal, np.inf)
+        if is_smooth_spread(compiled):
+            return Suitability(True, "diffusion smooths in two dimensions: products of functions along the axes, window by window in time", 1.1)
         if len(space_of(compiled.ir.domain).coordinates) > 1:
-            return Suitability(True, "axes are stretched where the solution is steep; products along three axes are many", TOO_MANY_AXES)
+            return Suitability(True, "axes are stretched where the solution is steep; products along several axes are many", TOO_MANY_AXES)
         if not isinstance(compiled.ir.domain, SpaceTime):
             if has_layers(compiled):
                 return Suitability(True, "the highest derivative is small: axes are stretched across the layers of a coarse solution", 0.9)
@@ -121,44 +127,6 @@ def _refusal(compiled: CompiledProblem) -> str:
     return ""
 
 
-def layer_widths(compiled: CompiledProblem) -> list[float]:
-    """Return the width of boundary layers along each axis, infinite where diffusion dominates.
-
-    eps u'' against b u' has layers of width eps/b, against a u of the opposite sign sqrt(eps/a). Nonlinear equations are linearised at one.
-    """
-    ir = compiled.ir
-    points, evaluators = ir.domain.sample_interior(256, seed=5), Evaluators(compiled)
-    widths = []
-    zero = (0,) * len(ir.coordinates)
-    for axis in range(len(ir.coordinates)):
-        unit = tuple(int(i == axis) for i in range(len(zero)))
-        second = tuple(2 * order for order in unit)
-        width = np.inf
-        for index, program in enumerate(compiled.programs):
-            if program.residual.kind != "equation":
-                continue
-            partials, _ = evaluators(index, program.coefficients(points), [np.ones(len(points)) for _ in program.jets])
-            means: dict[Any, float] = {}
-            for jet, partial_ in zip(program.jets, partials, strict=True):
-                # Of a derivative, the typical size; of the field itself, the sign matters: the other one makes waves and no layers.
-                value = float(np.mean(partial_) if jet.orders == zero else np.sqrt(np.mean(partial_**2)) * np.sign(np.mean(partial_) or 1.0))
-                means[jet.orders] = means.get(jet.orders, 0.0) + value
-            diffusion = abs(means.get(second, 0.0))
-            transport, absorption = abs(means.get(unit, 0.0)), -means.get(zero, 0.0) * np.sign(means.get(second, 0.0))
-            if diffusion and transport:
-                width = min(width, diffusion / transport)
-            if diffusion and absorption > 0:
-                width = min(width, float(np.sqrt(diffusion / absorption)))
-        widths.append(width)
-    return widths
-
-
-def has_layers(compiled: CompiledProblem) -> bool:
-    """Whether boundary layers are thin against the domain."""
-    lengths = [high - low for low, high in compiled.ir.domain.bounds.values()]
-    return any(width < THIN * length for width, length in zip(layer_widths(compiled), lengths, strict=True))
-
-
 @dataclass
 class StretchedRun(AbstractRun):
     """Marches, each finer than the last."""
@@ -174,7 +142,7 @@ class StretchedRun(AbstractRun):
     slowdown: float = 1.5
     confirmed: int = 0
     fits: list[WindowFit] = dataclass_field(default_factory=list)
-    densities: list[float] = dataclass_field(default_factory=list)
+    densities: list[Array] = dataclass_field(default_factory=list)
     amplitude: float = 0.0
     handed: float = 0.0  # residual of the window before, relative to the field: how far its end can be trusted
 
@@ -184,6 +152,7 @@ class StretchedRun(AbstractRun):
         self.times = domain.time_bounds if isinstance(domain, SpaceTime) else None
         periodic = {c.axis for c in self.compiled.ir.problem.conditions if isinstance(c, Periodic)}
         space = space_of(domain)
+        self.smooth = is_smooth_spread(self.compiled)
         self.even = tuple(even_stretch(*space.bounds[symbol], symbol in periodic) for symbol in space.coordinates)
         if self.times is None:
             widths = layer_widths(self.compiled)
@@ -197,16 +166,20 @@ class StretchedRun(AbstractRun):
     def step(self) -> dict[str, float]:
         """March once through all windows."""
         begin = perf_counter()
+        self.evaluators.factored = RepeatedLeastSquares()  # a march that is resumed then repeats every digit
         previous = stretched_model(self.fits) if self.fits else None
         pending, self.known, self.handed = self._pending(), self.even, 0.0
         fits: list[WindowFit] = []
-        densities: list[float] = []
+        densities: list[Array] = []
         while pending:
             times, density = pending.pop()
             if times is None:
                 fit, density = self._stationary(density, previous)
             else:
-                fit, density, split = self._window(times, density, fits[-1].model if fits else None, previous)
+                if self.smooth and densities:
+                    density = np.maximum(density, densities[-1])  # the matrix of the last window then comes back
+                solve = self._smooth_window if self.smooth else self._window
+                fit, density, split = solve(times, density, fits[-1].model if fits else None, previous)
                 if split:
                     # What starts with a kink or a jump is similar to itself at four times the time.
                     middle = times[0] + (0.5 if fits else 0.25) * (times[1] - times[0])
@@ -229,17 +202,18 @@ class StretchedRun(AbstractRun):
             "estimated_error": self.estimate,
         }
 
-    def _pending(self) -> list[tuple[tuple[float, float] | None, float]]:
+    def _pending(self) -> list[tuple[tuple[float, float] | None, Array]]:
         """Return windows and densities to begin a march with, the first window last."""
         if self.fits:
-            return [(fit.shape.times, d * self.method.growth) for fit, d in zip(self.fits, self.densities, strict=True)][::-1]
-        density = self.method.density
+            growth = self.method.growth ** (1 / len(self.even) if self.smooth else 1)
+            return [(fit.shape.times, d * growth) for fit, d in zip(self.fits, self.densities, strict=True)][::-1]
+        density = np.array([2 * SMALLEST_HARMONICS / s.length if self.smooth else self.method.density for s in self.even])
         if self.times is None:
             return [(None, density)]
         edges = list(map(float, np.linspace(*self.times, FIRST_WINDOWS + 1)))
         return [((edges[i], edges[i + 1]), density) for i in reversed(range(FIRST_WINDOWS))]
 
-    def _stationary(self, density: float, previous: StretchedModel | None) -> tuple[WindowFit, float]:
+    def _stationary(self, density: Array, previous: StretchedModel | None) -> tuple[WindowFit, Array]:
         """Solve a problem without a time: again and again on the stretch of the last solution, as long as that lowers the residual."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or InitialExtension(self.compiled)
@@ -262,8 +236,8 @@ class StretchedRun(AbstractRun):
         return best, found
 
     def _window(
-        self, times: tuple[float, float], density: float, start: FittedModel | None, previous: StretchedModel | None
-    ) -> tuple[WindowFit, float, bool]:
+        self, times: tuple[float, float], density: Array, start: FittedModel | None, previous: StretchedModel | None
+    ) -> tuple[WindowFit, Array, bool]:
         """Solve a window; the last value says that it has to be halved instead."""
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
@@ -289,8 +263,8 @@ class StretchedRun(AbstractRun):
             gains = fit.fresh < LEAST_GAIN * last
             if not gains or attempt == RETRIES or not np.isfinite(fit.fresh):
                 break
-            in_time, in_space = tails(fit)
-            if fit.conditions < 0.5 * fit.fresh and in_time >= in_space:
+            in_space, in_time = tails(fit)
+            if fit.conditions < 0.5 * fit.fresh and in_time >= max(in_space):
                 break
             if previous is None:
                 stretches = self._stretches(fit.model, times, stretches, start, fit.fresh / self.amplitude)
@@ -298,6 +272,30 @@ class StretchedRun(AbstractRun):
         in_time = not np.isfinite(fit.fresh) or fit.conditions < 0.5 * fit.fresh
         split = in_time and times[1] - times[0] > shortest
         return fit, density if split else best, split
+
+    def _smooth_window(
+        self, times: tuple[float, float], density: Array, start: FittedModel | None, previous: StretchedModel | None
+    ) -> tuple[WindowFit, Array, bool]:
+        """Solve a window on even axes, more functions where a spectrum ends too early; the last value says that it has to be halved."""
+        assert self.times is not None
+        target, shortest = SMOOTH_TARGET / SHARPER**self.level, max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
+        guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
+        last = np.inf
+        for attempt in range(SMOOTH_RETRIES + 1):
+            shape = WindowShape(times, self.even, self._harmonics(self.even, density))
+            fit = fit_window(self.evaluators, shape, start, guess, SMOOTH_OVERSAMPLING, self.method.newton_steps)
+            if previous is None:
+                self.amplitude = max(self.amplitude, self._size(fit))
+            if fit.fresh <= target * self.amplitude:
+                return fit, density, False
+            in_space, in_time = tails(fit)
+            larger = np.where(np.array(in_space) > SMOOTH_SHARE * max(in_space), SMOOTH_DENSER * density, density)
+            full = self._harmonics(self.even, larger) == shape.harmonics
+            in_vain = fit.fresh > SMOOTH_GAIN * last or not np.isfinite(fit.fresh)
+            if in_time >= max(in_space) or in_vain or full or attempt == SMOOTH_RETRIES:
+                break
+            density, last = larger, fit.fresh
+        return fit, density, in_time >= max(in_space) and times[1] - times[0] > shortest
 
     def _parent(self, times: tuple[float, float]) -> float:
         """Return the length of the window of the last march that holds a window."""
@@ -314,8 +312,8 @@ class StretchedRun(AbstractRun):
                 return fit.shape.stretches
         return self.even
 
-    def _harmonics(self, stretches: tuple[Stretch, ...], density: float) -> tuple[int, ...]:
-        space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * density * stretch.length))) for stretch in stretches]
+    def _harmonics(self, stretches: tuple[Stretch, ...], density: Array) -> tuple[int, ...]:
+        space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * d * stretch.length))) for stretch, d in zip(stretches, density, strict=True)]
         in_time = () if self.times is None else (self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME),)
         most = self.method.maximum_functions / np.prod([2 * n + 1 for n in in_time])
         while np.prod([2 * n + 1 for n in space]) > most:
@@ -356,7 +354,7 @@ class StretchedRun(AbstractRun):
 
     # -- how wrong it is
 
-    def _judge(self, fits: list[WindowFit], densities: list[float], previous: StretchedModel | None) -> None:
+    def _judge(self, fits: list[WindowFit], densities: list[Array], previous: StretchedModel | None) -> None:
         """Compare a march with the last one at points that resolve the fronts."""
         sampled = [fit.shape.quadrature(8, 5) for fit in fits]
         points = np.concatenate([pair[0] for pair in sampled])
@@ -431,7 +429,7 @@ class StretchedRun(AbstractRun):
         numbers = ("level", "estimate", "residual", "ratio", "last_seconds", "slowdown", "confirmed", "amplitude")
         return {
             **{name: getattr(self, name) for name in numbers},
-            "densities": np.array(self.densities),
+            "densities": np.array(self.densities).reshape(len(self.densities), len(self.even)),
             "fits": np.array([(fit.training, fit.fresh, fit.conditions, fit.steps) for fit in self.fits]),
             "model": self.model().state(),
         }
@@ -442,7 +440,7 @@ class StretchedRun(AbstractRun):
             setattr(self, name, int(state[name]))
         for name in ("estimate", "residual", "ratio", "last_seconds", "slowdown", "amplitude"):
             setattr(self, name, float(state[name]))
-        self.densities = [float(value) for value in np.asarray(state["densities"])]
+        self.densities = list(np.asarray(state["densities"]))
         model = stretched_model_from_state(self.compiled, state["model"])
         rows = np.asarray(state["fits"])
         self.fits = [
@@ -454,28 +452,3 @@ class StretchedRun(AbstractRun):
 def _stacked(along: Callable[[int, Array, int], Array], axis: int, n_fields: int, line: Array) -> Array:
     """Return the values of all fields along a line."""
     return np.concatenate([along(axis, line, field) for field in range(n_fields)])
-
-
-def tails(fit: WindowFit) -> tuple[float, float]:
-    """Return how much of a window's solution lies in the highest functions in time, and along the axes of space.
-
-    Chebyshev coefficients on as many points as there are functions, the highest sixth of them.
-    """
-    shape = fit.shape
-    result = []
-    for axis in range(len(shape.harmonics)):
-        reduced = replace(shape, harmonics=tuple(n if i == axis else min(n, 12) for i, n in enumerate(shape.harmonics)))
-        axes = reduced.axes(1.0)
-        count = 2 * shape.harmonics[axis] + 1
-        unit = np.cos(np.pi * np.arange(count) / (count - 1))
-        axes[axis] = shape.on_axis(axis, unit)
-        points = grid(axes)
-        worst = 0.0
-        for field in range(len(fit.model.bases)):
-            values = fit.model.evaluate(field, points, (0,) * len(axes))[:, 0].reshape(*map(len, axes))
-            values = np.moveaxis(values, axis, 0).reshape(count, -1)
-            coefficients = np.polynomial.chebyshev.chebvander(unit, count - 1)
-            spectrum = np.abs(np.linalg.solve(coefficients, values))
-            worst = max(worst, float(np.sqrt(np.mean(np.sum(spectrum[-max(2, count // 6) :] ** 2, axis=0)))))
-        result.append(worst)
-    return (result[-1], max(result[:-1])) if shape.times is not None else (0.0, max(result))

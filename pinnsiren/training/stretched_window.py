@@ -20,6 +20,7 @@ from pinnsiren.ir import Jet
 from pinnsiren.language.domains import Box
 from pinnsiren.language.locations import space_of
 from pinnsiren.training.method import FittedModel
+from pinnsiren.training.repeated_least_squares import RepeatedLeastSquares
 from pinnsiren.training.row_system import solve_least_squares
 from pinnsiren.training.stretched_basis import (
     AxisCoordinate,
@@ -119,6 +120,8 @@ class Evaluators:
     def __init__(self, compiled: CompiledProblem) -> None:
         self.compiled = compiled
         self.functions: list[Callable[..., list[Any]]] = [p.compile([*p.partials, p.algebra]) for p in compiled.programs]
+        self.affine = all(program.is_affine for program in compiled.programs)
+        self.factored = RepeatedLeastSquares()
 
     def __call__(self, index: int, coefficients: list[Any], jets: list[Array]) -> tuple[list[Array], Array]:
         """Return per jet the partial derivative and the residual, each (n_points,)."""
@@ -292,14 +295,14 @@ def fit_window(
     compiled = evaluators.compiled
     bases = shape.bases(compiled)
     system = WindowSystem(evaluators, shape, bases, start, shape.axes(oversampling))
-    affine = all(program.is_affine for program in compiled.programs)
     jets = [jets_of(guess, block.program, block.points) for block in system.blocks]
     current, norm, steps = None, np.inf, 0
-    while steps < (1 if affine else newton_steps):
+    while steps < (1 if evaluators.affine else newton_steps):
         matrix, right = system.rows(jets)
         if not bool(torch.isfinite(matrix).all() and torch.isfinite(right).all()):
             break
-        target = np.split(solve_least_squares(matrix, right)[:, 0].numpy(), len(bases))
+        solve = evaluators.factored.solve if evaluators.affine else solve_least_squares
+        target = np.split(solve(matrix, right)[:, 0].numpy(), len(bases))
         steps += 1
         for halving in range(6):
             share = 0.5**halving
