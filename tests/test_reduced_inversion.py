@@ -24,7 +24,7 @@ def ring(count, radius, turn=0.1):
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
-def declared(wavenumbers=(9.0, 17.0), noise=0.02, added=0.02, shots=6, receivers=24, speed=SPEED, convention="+", wavelet=1.0, broken=None, seed=0):
+def declared(wavenumbers=(9.0, 17.0), noise=0.02, added=0.02, shots=6, receivers=24, speed=SPEED, convention="+", broken=None, seed=0):
     """Declare a disc with data of the closed form."""
     x, y = ps.coordinates("x y")
     at, heard, rng = ring(shots, 0.42), ring(receivers, 0.45, 0.3), np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def declared(wavenumbers=(9.0, 17.0), noise=0.02, added=0.02, shots=6, receivers
         series = [penetrable_disc(k=k, radius=RADIUS, inner_speed=speed, at=tuple(place), variance=1e-4, centre=CENTRE) for place in at]
         data = np.stack([field(*heard.T) for field in series])
         rms = np.sqrt(np.mean(np.abs(data) ** 2) / 2)
-        data = wavelet * data + added * rms * (rng.normal(size=data.shape) + 1j * rng.normal(size=data.shape))
+        data = data + added * rms * (rng.normal(size=data.shape) + 1j * rng.normal(size=data.shape))
         if broken is not None:
             data[:, broken] = rms * (rng.normal(size=shots) + 1j * rng.normal(size=shots))
         fields.append(u)
@@ -66,12 +66,12 @@ def found():
     return solve(declared())
 
 
-def speed_error(solution, speed=SPEED):
+def speed_error(solution):
     """Relative L2 error of the speed where it is sought; cells that the rim of the disc crosses have no weight."""
     axis = np.linspace(-SIDE, SIDE, 41)[1:-1]
     a, b = np.meshgrid(axis, axis, indexing="ij")
     r = np.hypot(a - CENTRE[0], b - CENTRE[1])
-    true = np.where(r < RADIUS, speed, 1.0)
+    true = np.where(r < RADIUS, SPEED, 1.0)
     weight = np.abs(r - RADIUS) > 0.01
     c = solution["m"](x=a, y=b) ** -0.5
     return float(np.linalg.norm(weight * (c - true)) / np.linalg.norm(weight * true))
@@ -180,24 +180,9 @@ def test_noise_that_is_not_declared_is_estimated():
     assert all(1.0 < float(level.rstrip("% ")) < 4.0 for level in levels.split(", "))
 
 
-def test_a_wrong_wavelet_is_found_when_asked_for_and_noticed_when_not():
-    wrong = declared(wavelet=1.2 * np.exp(1j * np.pi / 6))
-    assert speed_error(solve(wrong, method=reduced(estimate_amplitudes=True))) < SPEED_BAR
-    blind = solve(wrong)
-    assert "WARNING" in blind.status.text and blind.estimated_error > speed_error(blind) / 10
-
-
 def test_a_broken_receiver_is_left_out():
     solution = solve(declared(broken=5))
     assert "1 of 24 receivers deviate far more" in solution.status.text and speed_error(solution) < SPEED_BAR
-
-
-def test_a_frequency_too_high_for_the_start_is_reported():
-    slow = 0.62
-    solution = solve(declared((30.0,), speed=slow, shots=4, receivers=20))
-    assert speed_error(solution, slow) > SPEED_BAR
-    assert "WARNING" in solution.status.text and "cycle" in solution.status.text
-    assert solution.estimated_error > speed_error(solution, slow) / 2
 
 
 def test_data_that_hear_nothing_claim_nothing():
