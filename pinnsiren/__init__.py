@@ -124,7 +124,8 @@ __all__ = [
     "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "Periodic", "PinnsirenError", "PinnsirenWarning",
     "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError", "ProblemWarning", "RBFNetwork", "ReferenceSolverError",
     "RickerWavelet", "Robin", "ScalarProfile", "Siren", "Solution", "SourceFamily", "SpaceTime", "Stages", "Status", "StorageError",
-    "StretchedLeastSquares", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes", "coordinates", "div", "field", "grad", "laplacian", "load",
+    "StretchedLeastSquares", "TimeWindows", "TrainingError", "UnknownNameError", "WaveLattice", "WaveModes",
+    "coordinates", "div", "field", "grad", "laplacian", "load",
     "manufactured",
     "normal", "plan", "sampled", "solve", "unknown", "unknown_field",
 ]  # fmt: skip
