@@ -2,8 +2,8 @@
 
 Input: nothing. Output: `CASES`. A solve is judged by three measures: mean error within 0.05 of the surface, mean of |u| on it, and the share of wrong
 signs in the domain; lengths in units of half the longest side of the domain. The number of a row is the worst of the three over its bar, so that the
-bar of the row is 1. Honesty is judged by the relative L2 error as everywhere. Features, redundancy and weights were looked at on this torus and this box,
-the neighbours that labels ask and the cells at the start on the mesh too: these three rows count as tuned, the draws do not.
+bar of the row is 1. Honesty is judged by the relative L2 error as everywhere. Features, redundancy and weights were looked at on this torus and this
+box, the neighbours that labels ask and the cells at the start on the mesh too: these three rows count as tuned, the draws do not.
 """
 
 from collections.abc import Callable
