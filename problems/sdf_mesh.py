@@ -1,4 +1,4 @@
-"""Signed distance of a hexagonal nut, a triangle mesh that ships inside pyvista, from 20,000 oriented points on it.
+"""Signed distance of an octagonal nut, a triangle mesh that ships inside pyvista, from 20,000 oriented points on it.
 
     |grad u| = 1   in (-1, 1)^3,   u = 0 and grad u . n = 1 on the points,   exp(-100 |u|) small elsewhere
 

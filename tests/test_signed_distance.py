@@ -1,6 +1,7 @@
 """Signed distances from oriented points: accuracy at the surface, signs, and an estimate that knows of the kinks."""
 
 import numpy as np
+import pytest
 import sympy as sp
 
 import pinnsiren as ps
@@ -48,3 +49,24 @@ def test_only_distances_from_clouds_are_taken():
     u = ps.field("u", x, y)
     slow = ps.Problem(name="slow", fields=[u], domain=PLANE, equations=[ps.grad(u).dot(ps.grad(u)) - 4], conditions=[ps.Dirichlet(u, 0, on=cloud)])
     assert cloud_of(slow) is None
+
+
+def test_the_plan_says_what_becomes_of_the_term_against_stray_zeros():
+    cloud = ps.PointCloud.of(ps.Disk({x: 0, y: 0}, 0.5), 100)
+    text = str(ps.plan(declared(cloud, PLANE, lambda u: ps.Constraint(sp.exp(-50 * sp.Abs(u)), on=PLANE))))
+    assert "exp(-50*Abs(u(x, y))) asks for no zeros away from the surface, which the values given all over the domain see to" in text
+
+
+def test_points_that_settle_no_sides_bring_no_success():
+    circle = ps.PointCloud.of(ps.Disk({x: 0, y: 0}, 0.5), 400)
+    turned = ps.PointCloud((x, y), circle.points, np.where(np.arange(400)[:, None] % 4 == 0, -1, 1) * circle.normals)
+    found = ps.solve(declared(turned, PLANE), seconds=10, progress=False)
+    assert not found.status.success and found.estimated_error > 0.05
+    assert "their normals settle no sides" in found.status.text
+
+
+@pytest.mark.parametrize("settings", [{"features": 4}, {"features": 20.0}, {"cells": 0}, {"cells": True}])
+def test_settings_that_make_no_sense_are_named(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ps.ProblemError, match=f"CloudDistance was given {name}={value!r}; expected a whole number"):
+        CloudDistance(**settings)

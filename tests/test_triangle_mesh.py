@@ -192,3 +192,16 @@ def test_without_pyvista_the_problem_says_what_to_install(monkeypatch):
 def test_empty_set_operations_are_refused(combine, message):
     with pytest.raises(ps.ProblemError, match=message):
         combine(box_mesh())
+
+
+def test_poisson_in_a_body_of_triangles():
+    u = ps.field("u", x, y, z)
+    domain = box_mesh()
+    problem = ps.Problem(name="inside", fields=[u], domain=domain, equations=[sp.Eq(ps.laplacian(u), 0)], conditions=[ps.Dirichlet(u, 0)])
+    made = ps.manufactured(problem, {u: sp.sin(3 * x + y) * sp.exp(z)})
+    # The run ends where it meets the tolerance; the budget only leaves room for slow machines.
+    found = ps.solve(made, tolerance=1e-2, seconds=300, progress=False)
+    points = domain.sample_interior(500, seed=5)
+    true = np.sin(3 * points[:, 0] + points[:, 1]) * np.exp(points[:, 2])
+    error = np.linalg.norm(found["u"].at(points) - true) / np.linalg.norm(true)
+    assert found.status.success and error < 1e-2 and error < 10 * found.estimated_error

@@ -48,7 +48,7 @@ def draw_surface(surface: Surface, title: str) -> Figure:
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     middle, half = (low + high) / 2, float(np.max(high - low)) / 2
     for index, (elevation, azimuth) in enumerate(VIEWS):
-        axes: Any = figure.add_axes((0.02 + 0.49 * index, 0.02, 0.46, 0.9), projection="3d", computed_zorder=False)
+        axes: Any = figure.add_axes((0.01 + 0.49 * index, 0.07, 0.44, 0.84), projection="3d", computed_zorder=False)
         axes.add_collection3d(Poly3DCollection(corners, facecolors=colours, edgecolors=colours, linewidths=0.2))
         for axis, centre, symbol in zip("xyz", middle, surface.coordinates, strict=True):
             getattr(axes, f"set_{axis}lim")(centre - half, centre + half)
