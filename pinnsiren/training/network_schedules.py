@@ -234,7 +234,9 @@ class CausalWeighting(AbstractSchedule):
     def update(self, run: ScheduledRun, points: Collocation) -> bool:
         """Weight the rows by what the network leaves before them, anew at every step."""
         assert points.base is not None
-        low, high = run.compiled.ir.domain.time_bounds
+        domain = run.compiled.ir.domain
+        assert isinstance(domain, SpaceTime)
+        low, high = domain.time_bounds
         bins: dict[int, NDArray[np.int64]] = {}
         squares = np.zeros(self.bins)
         for residual in points.base:
@@ -296,6 +298,7 @@ def within(compiled: CompiledProblem, points: PointSet, horizon: float) -> Point
     """Return the points with their time shrunk to a share of the whole; measured values stay where they were measured."""
     if horizon >= 1 or points.values is not None:
         return points
+    assert isinstance(compiled.ir.domain, SpaceTime)
     low, _ = compiled.ir.domain.time_bounds
     moved = [None if array is None else array.copy() for array in (points.points, points.other_side)]
     for array in moved:
