@@ -2,7 +2,8 @@
 
 Input: nothing. Output: `network_comparison.json` in `results`, one row per family and network, written after every run, and the picture
 `network_comparison.png`, the exact field beside what each network made of it. Every network sees the same declaration, points, method and budget;
-only its record differs. ReLU has no record, since its second derivative vanishes: it enters as a torch module with nested differentiation.
+only its record differs, and with it the start: sine networks begin the wave equation on its dispersion relation, with walls as rows. ReLU has no
+record, since its second derivative vanishes: it enters as a torch module with nested differentiation.
 
     python -m benchmarks.network_comparison [--seconds 16] [--parameters 4500] [--family NAME ...] [--network NAME ...] [--output FOLDER]
 

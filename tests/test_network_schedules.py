@@ -33,6 +33,25 @@ def heat(decay=1):
     )  # fmt: skip
 
 
+def sloping_front():
+    """A front oblique to the axes, narrower than the distance of a hundred points."""
+    x, y = ps.coordinates("x y")
+    u = ps.field("u", x, y)
+    box = ps.Box({x: (-1, 1), y: (-1, 1)})
+    bare = ps.Problem(name="front", fields=[u], domain=box, equations=[sp.Eq(ps.laplacian(u), 0)], conditions=[ps.Dirichlet(u, 0)])
+    return ps.manufactured(bare, {u: sp.tanh(15 * (x + y / 2 - sp.Rational(3, 10)))})
+
+
+def reaction():
+    """u_t = 20 u (1 - u): satisfied by zero as well, so that late times pull the network away from what starts at one twentieth."""
+    u = ps.field("u", x, t)
+    first = (1 + sp.cos(sp.pi * x)) / 4 + sp.Rational(1, 20)
+    exact = first * sp.exp(20 * t) / (first * sp.exp(20 * t) + 1 - first)
+    domain = ps.SpaceTime(ps.Interval({x: (-1, 1)}), {t: (0, 1)})
+    equation, start = sp.Eq(u.diff(t), 20 * u * (1 - u)), ps.InitialCondition(u, first)
+    return ps.Problem(name="reaction", fields=[u], domain=domain, equations=[equation], conditions=[start], exact={u: exact})
+
+
 def run_of(problem, method, network=SMALL, seed=0):
     settings = RunSettings(seed, 1e-14, False, UNBOUNDED, "cpu", "float64", network)
     return method.start(compile_problem(problem), settings), settings
@@ -51,6 +70,22 @@ def error(run):
     values = exact(*points.T) if callable(exact) and not isinstance(exact, sp.Basic) else sp.lambdify(problem.domain.coordinates, exact)(*points.T)
     found = run.model().evaluate(0, points, (0, 0))[:, 0]
     return float(np.linalg.norm(found - values) / np.linalg.norm(values))
+
+
+def test_points_that_follow_the_residual_resolve_a_front_that_fixed_points_miss():
+    network, few = ps.Siren(width=12, depth=2, omega_0=8.0), {"maximum_steps": 60, "points": 100}
+    fixed, _ = trained(sloping_front(), GaussNewton(**few), network)
+    adaptive, _ = trained(sloping_front(), GaussNewton(**few, schedules=(ResidualAdaptive(every=5, share=0.7),)), network)
+    assert error(adaptive) < 0.5 * error(fixed)
+
+
+@pytest.mark.parametrize("schedule", [TimeCurriculum(stages=8, steps=12, target=3e-2), CausalWeighting()], ids=["curriculum", "causal weights"])
+def test_the_order_of_time_leads_to_the_solution_that_starts_where_it_should(schedule):
+    network, few = ps.Siren(width=12, depth=2, omega_0=12.0), {"maximum_steps": 60, "points": 400}
+    whole, _ = trained(reaction(), GaussNewton(**few), network)
+    ordered, _ = trained(reaction(), GaussNewton(**few, schedules=(schedule,)), network)
+    assert error(whole) > 0.5
+    assert error(ordered) < 0.1
 
 
 @pytest.mark.parametrize("method", [GaussNewton(maximum_steps=9, schedules=ALL), LBFGS(maximum_steps=9, iterations=3, schedules=ALL)])
