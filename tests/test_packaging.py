@@ -65,7 +65,8 @@ def test_every_requirement_has_an_exact_version_in_the_constraints(setup_cfg):
     wanted = requirement_names(setup_cfg["options"]["install_requires"])
     for extra in setup_cfg["options.extras_require"].values():
         wanted |= requirement_names(extra)
-    assert wanted - pinned == set()
+    # A CUDA build of torch asks for the Triton it was built with.
+    assert wanted - pinned == {"triton"}
 
 
 def test_the_outer_folders_resolve_to_the_checkout():

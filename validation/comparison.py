@@ -82,7 +82,7 @@ def validate(solution: Solution, against: Any = "auto", tolerance: float | None 
 
 def _with_what_is_shared(reference: Reference, solution: Solution) -> Reference:
     """A model that comes from a grid solver says so; a grid reference is then another scheme on another grid, but no stranger."""
-    shared = getattr(solution.model, "independence", "")
+    shared = getattr(getattr(solution, "model", None), "independence", "")
     return replace(reference, independent=False, independence=shared) if shared and reference.kind == "grid" else reference
 
 
