@@ -19,7 +19,8 @@ from pinnsiren.ir import Chart
 from pinnsiren.language.locations import space_of
 from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import RunSettings
-from pinnsiren.training.stretched_least_squares import StretchedLeastSquares, has_layers
+from pinnsiren.training.stretched_evidence import has_layers
+from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
 FRONT = 9.0  # local scales along an axis; a sine over the axis has 7
 RELIABLE = 0.3  # residual of the coarse solve over the field: above, its fronts are noise
