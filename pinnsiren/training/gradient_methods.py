@@ -15,7 +15,9 @@ from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks
+from pinnsiren.training.graphed_step import GraphedStep, copy_points
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
+from pinnsiren.training.network_problem import PreparedResidual
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_schedules import AbstractSchedule, check_schedules
 from pinnsiren.training.network_start import shift_parameters, solve_damped
@@ -251,27 +253,41 @@ class AdamRun(NetworkRun):
         self.ranks = join_ranks(self.problem.device)
         self.scalars = torch.nn.Parameter(self.unknowns.clone())
         trained = [*self.module.parameters(), *([self.scalars] if len(self.unknowns) else [])]
-        self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate)
+        self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate, capturable=self.problem.device.type == "cuda")
+        self._points: list[PreparedResidual] = []
+        self._graphed: GraphedStep | None = None
 
     def advance(self) -> float:
         """Run some iterations on fresh points; return the loss."""
         seed = 1_000_003 * self.settings.seed + 97 * (self.steps + 1)
         whole_at_once = self.n_points <= CHUNK_POINTS and self.ranks.size == 1
-        points = self.problem.prepare(self.n_points, seed) if whole_at_once else None
-        loss = 0.0
-        for _ in range(self.method.iterations):
-            self.optimizer.zero_grad()
-            if points is None:
+        if whole_at_once:
+            loss = self._descend(self.problem.prepare(self.n_points, seed))
+        else:
+            for _ in range(self.method.iterations):
+                self.optimizer.zero_grad()
                 loss = self._accumulate(seed)
-            else:
-                whole = self.problem.loss(self.module, points, self.scalars)
-                whole.backward()  # type: ignore[no-untyped-call]
-                loss = float(whole.detach())
-            self.optimizer.step()
+                self.optimizer.step()
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
         self.unknowns = self.scalars.detach().clone()
         return loss
+
+    def _descend(self, points: list[PreparedResidual]) -> float:
+        """Take the iterations of a reported step on the same points; on a GPU as one graph."""
+        if self._graphed is None or not copy_points(self._points, points):
+            self._points, self._graphed = points, GraphedStep(self._iterate, self.problem.device)
+        loss = torch.tensor(0.0)
+        for _ in range(self.method.iterations):
+            loss = self._graphed()
+        return float(loss)
+
+    def _iterate(self) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=False)
+        loss = self.problem.loss(self.module, self._points, self.scalars)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
 
     def _accumulate(self, seed: int) -> float:
         """Write the gradient over all chunks, those of other processes included; return the loss."""
@@ -291,6 +307,7 @@ class AdamRun(NetworkRun):
     def adopt(self, other: NetworkRun) -> None:
         """Take over network and unknown scalars."""
         super().adopt(other)
+        self._graphed = None
         with torch.no_grad():
             self.scalars.copy_(self.unknowns)
 
@@ -303,7 +320,8 @@ class AdamRun(NetworkRun):
         return tree
 
     def restore_method(self, state: StateTree) -> None:
-        """Restore the moments."""
+        """Restore the moments, in memory that no graph knows."""
+        self._graphed = None
         with torch.no_grad():
             self.scalars.copy_(self.unknowns)
         parameters = self.optimizer.param_groups[0]["params"]
@@ -311,4 +329,4 @@ class AdamRun(NetworkRun):
             index, _, name = key.partition("_")
             parameter = parameters[int(index)]
             target = torch.as_tensor(np.asarray(value))
-            self.optimizer.state[parameter][name] = target.float() if name == "step" else target.to(parameter)
+            self.optimizer.state[parameter][name] = target.float().to(parameter.device) if name == "step" else target.to(parameter)
