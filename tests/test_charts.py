@@ -29,6 +29,7 @@ from pinnsiren.language import (
     GaussianSource,
     InitialCondition,
     Problem,
+    SourceFamily,
     SpaceTime,
     coordinates,
     div,
@@ -325,3 +326,16 @@ def test_several_derivatives_at_once_are_those_one_by_one(name):
     for order, found in zip(orders, model.derivatives(0, points, orders), strict=True):
         wanted = model.evaluate(0, points, order)
         assert np.max(np.abs(found - wanted)) < 1e-13 * np.max(np.abs(wanted))
+
+
+@pytest.mark.parametrize(("n_shots", "windows"), [(3, 3), (30, 0)])
+def test_many_sources_share_the_features_of_the_box(n_shots, windows):
+    """Windows of one width that cover the box together are not made: thirty shots cost hardly more than three."""
+    x, y = coordinates("x y")
+    u = field("u", x, y, shots=n_shots)
+    places = np.random.default_rng(0).uniform(0.2, 0.8, (n_shots, 2))
+    shots = SourceFamily([GaussianSource(at={x: float(a), y: float(b)}, variance=0.02, amplitude=1) for a, b in places])
+    declared = Problem(
+        name="shots", fields=[u], domain=Box({x: (0, 1), y: (0, 1)}), equations=[sp.Eq(laplacian(u), shots)], conditions=[Dirichlet(u, 0)]
+    )
+    assert sum(chart.name.startswith("window") for chart in compile_problem(declared).charts) == windows

@@ -40,6 +40,11 @@ class Scales:
     principal: float
     sources: tuple[tuple[tuple[float, ...], float], ...]
 
+    @property
+    def volume(self) -> float:
+        """Of the computational box, physical units."""
+        return float(np.prod(2 * self.half_lengths * self.unit))
+
     def local(self, symbols: tuple[sp.Symbol, ...]) -> tuple[Any, ...]:
         """Return the scaled coordinates (x - centre) / unit as expressions."""
         return tuple((s - sp.Float(float(c))) / sp.Float(float(h)) for s, c, h in zip(symbols, self.centre, self.unit, strict=True))

@@ -3,6 +3,7 @@
 Each window halves the last; its bandwidth is inversely proportional to its width, so that each carries the same number of oscillations.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ FIRST_WIDTH = 0.2  # the widest window elsewhere
 REDUNDANCY = 4.0  # a narrow band with many features: what a window holds is smooth on its scale, the next window has the next scale
 EXTENT = 1.5  # half extent of a window in its widths: beyond, its weight in the least squares is below a tenth
 SHARE = 0.2
+MANY = 8  # windows of one width that together cover the box: its own features carry them all, as many shots have it
 INCLUSION_SHARE = 0.35  # the scattered field around an inclusion is as rich as the field around a source, and on both sides of its edge
 
 
@@ -36,15 +38,18 @@ def propose(ir: ProblemIR, rewritten: Rewritten, scales: Scales) -> tuple[Chart,
             size = float(np.max(box[:, 1] - box[:, 0]))
             if size < 0.8 * unit and not any(np.allclose(box.mean(axis=1), c, atol=0.1 * size) for c, *_ in centres):
                 centres.append((box.mean(axis=1), FIRST_WIDTH, 0.35 * size, INCLUSION_SHARE, f"an inclusion of size {size:.3g}"))
-    charts = []
-    for centre, widest, narrowest, share, text in centres:
-        width = widest * unit
-        while True:
-            charts.append(_window(ir, scales, centre, width, share, text))
-            width *= 0.5
-            if width < narrowest * 0.9:
-                break
-    return tuple(charts)
+    wanted = [(centre, width, share, text) for centre, widest, narrowest, share, text in centres for width in _widths(widest * unit, narrowest)]
+    counts = Counter(width for _, width, _, _ in wanted)
+    covered = {width for width, count in counts.items() if count >= MANY and count * (2 * EXTENT * width) ** len(ir.coordinates) > scales.volume}
+    return tuple(_window(ir, scales, centre, width, share, text) for centre, width, share, text in wanted if width not in covered)
+
+
+def _widths(widest: float, narrowest: float) -> list[float]:
+    """Each window halves the last, down to the narrowest."""
+    widths = [widest]
+    while 0.5 * widths[-1] >= 0.9 * narrowest:
+        widths.append(0.5 * widths[-1])
+    return widths
 
 
 def _window(ir: ProblemIR, scales: Scales, centre: Any, width: float, share: float, text: str) -> Chart:
