@@ -180,6 +180,16 @@ def test_noise_that_is_not_declared_is_estimated():
     assert all(1.0 < float(level.rstrip("% ")) < 4.0 for level in levels.split(", "))
 
 
+def test_noise_is_estimated_at_every_frequency_when_the_search_ran_out_of_time():
+    """Two steps of a search end at the lowest of three frequencies; the others are asked all the same."""
+    settings = RunSettings(0, 1e-3, True, SECONDS, "cpu", "float64", None)
+    run = reduced().start(compile_problem(declared((6.0, 9.0, 12.0), noise=None, shots=3)), settings)
+    run.step()
+    run._choose()
+    assert run.survey.noise.shape == (3,) and len(run.survey.notes[-1].split(", ")) >= 3
+    assert np.all(run.survey.noise > 0)
+
+
 def test_a_broken_receiver_is_left_out():
     solution = solve(declared(broken=5))
     assert "1 of 24 receivers deviate far more" in solution.status.text and speed_error(solution) < SPEED_BAR

@@ -142,7 +142,9 @@ class ReducedRun(AbstractRun):
         if self.method.prior == AUTO and second.group == second.last and second.checked < BETTER * first.checked:
             self.winner = 1
         if any(self.survey.declared.undeclared):
-            self.survey.estimate_noise(self.searches[self.winner].relative)
+            # Asked anew: a search that ran out of time knows the misfit of its last frequencies only.
+            everywhere = self.survey.linearised(self.survey.order, self.survey.held)
+            self.survey.estimate_noise(everywhere.linearise(self.searches[self.winner].medium.model(), derivative=False).relative)
 
     def _begin_final(self) -> None:
         """All traces, from the medium of the winner, after a look at the finer grid."""
