@@ -63,7 +63,7 @@ def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[P
     rows, jacobian = problem.jacobian_columns(module, residuals, unknowns)
     step = -solve_damped(jacobian, rows, 0.0)
     shift_parameters(module, last_layer_columns(module), step)
-    return float((rows + jacobian @ step).pow(2).sum())
+    return float((rows + jacobian @ step).detach().pow(2).sum())
 
 
 def column_norms(matrix: torch.Tensor) -> torch.Tensor:
