@@ -97,6 +97,12 @@ def test_positive_speeds_in_any_form_are_accepted():
     steady(ps.Dirichlet(U, 0, on={X: 0.1, Y: 0.1}), equation=ps.grad(U).dot(ps.grad(U)) - 1 / (1 + Y) ** 2)
 
 
+def test_squares_that_are_only_a_part_of_a_squared_speed_are_no_speeds():
+    """x**2 in 1 + x**2 vanishes inside, and so does the tanh**2 of a derivative of tanh; the squared speed does not."""
+    wave(RISE, REST, equation=W.diff(T, 2) - (1 + (X - 0.4) ** 2) * W.diff(X, 2), faces=("x-", "x+"))
+    wave(RISE, REST, equation=W.diff(T, 2) - ps.div((2 + sp.tanh(9 * X - 4)) * ps.grad(W)), faces=("x-", "x+"))
+
+
 @pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
 def test_the_arrival_at_an_open_face_is_that_of_the_tail_of_the_pulse(speed):
     problem = wave(PULSE, REST, speed=sp.Float(speed))

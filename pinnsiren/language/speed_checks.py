@@ -54,13 +54,22 @@ def _squared_bases(problem: Declaration, expanded: Any) -> Iterator[tuple[Any, s
     second = {sp.Derivative(candidate, (problem.domain.time, 2)) for candidate in problem.fields}
     if not expanded.atoms(sp.Derivative) & second:
         return
-    for term in sp.Add.make_args(sp.expand_mul(expanded)):
-        factors = sp.Mul.make_args(term)
-        spatial = any(isinstance(f, sp.Derivative) and problem.domain.time not in dict(f.variable_count) for f in factors)
-        for factor in factors if spatial else ():
+    for coefficient in _in_front_of_second_derivatives(expanded, problem.domain.time):
+        for factor in sp.Mul.make_args(coefficient):
             base, exponent = factor.as_base_exp()
             if exponent == 2 and base.free_symbols & symbols and not _is_open(base):
                 yield base, "speed"
+
+
+def _in_front_of_second_derivatives(expanded: Any, time: Any) -> Iterator[Any]:
+    """Return the whole coefficient of every derivative in space of second order: a square that is only a summand, as in 1 + x**2, is no speed."""
+    summands: dict[Any, list[Any]] = {}
+    for term in sp.Add.make_args(sp.expand_mul(expanded)):
+        factors = sp.Mul.make_args(term)
+        for spatial in [f for f in factors if isinstance(f, sp.Derivative) and time not in dict(f.variable_count) and f.derivative_count > 1]:
+            summands.setdefault(spatial, []).append(sp.Mul(*[factor for factor in factors if factor is not spatial]))
+    for parts in summands.values():
+        yield sp.Add(*parts)
 
 
 def _check_base(problem: Declaration, base: Any, what: str, points: NDArray[np.float64]) -> None:

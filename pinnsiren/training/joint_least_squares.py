@@ -31,6 +31,7 @@ from pinnsiren.training.joint_system import HARDNESS, JointSystem, observes_exac
 from pinnsiren.training.joint_undetermined import FIELD_WAVE, FINEST, LARGEST_QUESTION, find_ignorance, open_places, questions
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.probes import probe_points
+from pinnsiren.training.scalar_rivals import as_array, explains_as_well, from_array, rival_words, rivals_of, valleys_of
 from pinnsiren.training.scalar_scan import at_scalars, scalar_candidates, scalar_limits
 
 REDUNDANCIES = (2.5, 5.0, 10.0)  # features per independent function of the fields; what is smooth needs much
@@ -50,6 +51,7 @@ N_SPREAD = 300  # points at which standard errors of the fields are averaged
 LARGE_MISFIT = 0.1  # of undeclared noise: above, the unknowns may be wrong altogether, and the scalars are scanned again with more features
 MISFIT_FACTOR = 1.3  # over the declared noise: the same
 NOISE_SHARE = 0.7  # of the estimate: above, the noise and not the number of features limits it
+RIVAL_RESIDUAL, RIVAL_DISTANCE = 3.0, 10.0  # residual of a rival, in that of the fit, for it to be a solution; its distance, in estimated errors
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class JointRun(AbstractRun):
     fitted_at: int | None = None  # level of the first size that fits, if the first did not
     common: float | None = None  # factor of the penalties whose weight is found from the data
     resolved: float = np.inf  # the estimate without what the data leave open
+    rivals: tuple[tuple[complex, ...], ...] = ()  # other scalars that the scan found to explain about as much
+    rival_text: str = ""
+    faced: int = 0
 
     def __post_init__(self) -> None:
         ir = self.compiled.ir
@@ -340,17 +345,20 @@ class JointRun(AbstractRun):
                 solver = JointSolver(system, system.place(n_points, seed + 1, model), self.noise, self.limits)
                 scanned.append((solver.solve_fields(model)[1], candidate))
             scanned.sort(key=lambda pair: pair[0])
-            self.candidates = [candidate for _, candidate in scanned[:REFINED_CANDIDATES]]
             self.scanned_at = self.level
-        if len(self.candidates) > 1:
-            tried = [self._fit_from(*self._empty(size, redundancy, seed, start), n_points, seed, REFINING_STEPS)[0] for start in self.candidates]
-            self.candidates = [min(tried, key=lambda fit: fit.misfit).model.unknowns]
+            starts = list(dict.fromkeys([*(candidate for _, candidate in scanned[:REFINED_CANDIDATES]), *valleys_of(scanned)]))
+            tried = [self._fit_from(*self._empty(size, redundancy, seed, start), n_points, seed, REFINING_STEPS) for start in starts]
+            self.candidates = [min(tried, key=lambda pair: pair[0].misfit)[0].model.unknowns]
+            self.rivals = rivals_of([(self._explained(fit, solver), fit.model.unknowns) for fit, solver in tried], self.candidates[0])
         return self.candidates[0]
 
     def _fit_from(self, system: JointSystem, model: JointModel, n_points: int, seed: int, steps: int) -> tuple[JointFit, JointSolver]:
         solver = JointSolver(system, system.place(n_points, seed + 1, model), self.noise, self.limits)
         start, _ = solver.solve_fields(model)
         return solver.fit(start, steps), solver
+
+    def _explained(self, fit: JointFit, solver: JointSolver) -> float:
+        return float(np.hypot(solver.norm_of_equations(fit.model) / HARDNESS, solver.norm_of_observations(fit.model)))
 
     # -- measures -----------------------------------------------------------------------------------------------------------------------------
 
@@ -371,7 +379,7 @@ class JointRun(AbstractRun):
             return None
         settings, last, next_seconds = self.settings, self.sizes[-1], self.predicted_seconds()
         if last.free:
-            return "tolerance_not_reached", self._undetermined_text(last)
+            return "tolerance_not_reached", last.undetermined_words(self.compiled)
         if self.resolved <= settings.tolerance < self.estimate:
             text = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}; without what is open it is"
             return "tolerance_not_reached", f"{text} {self.resolved:.2g}{self._remarks()}"
@@ -388,7 +396,11 @@ class JointRun(AbstractRun):
             if self.estimate <= settings.tolerance:
                 text = f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
                 return "success", text + self._remarks()
+        if limited or stagnated or too_large:
+            self._face_rivals()
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
+        if self.rival_text:
+            return "tolerance_not_reached", f"{wanted}{self._remarks()}"
         if limited:
             return "tolerance_not_reached", (
                 f"{wanted}: the observations allow no more. Their noise leaves a standard error of {last.statistical:.2g}; more features do "
@@ -409,28 +421,10 @@ class JointRun(AbstractRun):
             )
         return None
 
-    def _undetermined_text(self, last: Sized) -> str:
-        names = ", ".join(f"`{declaration_of(self.compiled.ir.unknowns[index]).name}`" for index in last.free)
-        return (
-            f"{names} cannot be told from the equations, conditions and observations: changing it, or a combination of the unknowns, changes nothing "
-            "that was measured. Add observations that it affects, or give it a value"
-        )
-
     def _remarks(self) -> str:
         """Return what a user has to know besides numbers: misfit, what is open, what the result rests on."""
-        return self._misfit_text() + self.sizes[-1].open_words + self.sizes[-1].prior_words
-
-    def _misfit_text(self) -> str:
-        """Say so when the data deviate from the model by more than their declared noise."""
-        last = self.sizes[-1]
-        if not self._misfit_is_large(last):
-            return ""
-        if self.noise is None:
-            return f". The observations deviate by {last.misfit:.2g} of their size; if that is not noise, the unknowns may be wrong altogether"
-        return (
-            f". The observations deviate by {last.misfit:.2g} of their size where noise of {self.noise:.2g} was declared: equations, conditions or "
-            "the declared noise do not fit the data"
-        )
+        misfit = self.sizes[-1].misfit_words(self.noise) if self._misfit_is_large(self.sizes[-1]) else ""
+        return misfit + self.sizes[-1].open_words + self.sizes[-1].prior_words + self.rival_text
 
     def _confirm(self) -> None:
         """Look once, before a size is called a success, for what the collocation points missed."""
@@ -441,6 +435,23 @@ class JointRun(AbstractRun):
         cost, seed = last.model.bases[0].n_features, self._seed(self.level) + 3
         fresh = float(np.hypot(last.fresh_residual, last.misfit))
         self.estimate = with_the_unseen(self.estimate, self.compiled, last.model, fresh, self._amplitude(), cost, seed)
+        self._face_rivals()
+
+    def _face_rivals(self) -> None:
+        """Fit the last size from the rivals too, once: the distance to those that explain the data as well is an error that nothing excludes."""
+        if self.faced == self.level or self.terms:
+            return  # what is preferred may tell valleys apart
+        self.faced, last, level, alone, stand = self.level, self.sizes[-1], self.level - 1, self.estimate, []
+        size, seed = self._size(level), self._seed(level)
+        for start in self.rivals:
+            fit, solver = self._fit_from(*self._empty(size, last.redundancy, seed, start), self._n_points(size), seed, self.method.steps)
+            solved = solver.norm_of_equations(fit.model) / HARDNESS <= max(RIVAL_RESIDUAL * last.training_residual, self.settings.tolerance)
+            misfit, level_of_errors = solver.norm_of_observations(fit.model), max(self.noise or 0.0, last.fresh_residual, self.settings.tolerance)
+            away = relative_difference(model_values(self.compiled, fit.model, self.probes), last.values, self.known)
+            if solved and away > RIVAL_DISTANCE * alone and explains_as_well(misfit, last.misfit, solver.n_data, level_of_errors):
+                stand.append(fit.model.unknowns)
+                self.estimate = max(self.estimate, away)
+        self.rival_text = rival_words(self.compiled.ir.unknowns, stand)
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: factorisations grow with the third power."""
@@ -465,6 +476,7 @@ class JointRun(AbstractRun):
             "fitted_at": -1 if self.fitted_at is None else self.fitted_at,
             "common": self.common,
             "resolved": self.resolved,
+            "rivals": as_array(self.rivals, len(self.compiled.ir.unknowns)),
             "ratios": np.array(self.ratios),
             "sizes": {str(i): sized.state() for i, sized in enumerate(self.sizes)},
         }
@@ -475,5 +487,5 @@ class JointRun(AbstractRun):
         self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
         self.fitted_at = None if int(state["fitted_at"]) < 0 else int(state["fitted_at"])
         self.ratios = [float(ratio) for ratio in state["ratios"]]
-        self.resolved, self.common = float(state["resolved"]), state["common"]
+        self.resolved, self.common, self.rivals = float(state["resolved"]), state["common"], from_array(state["rivals"])
         self.sizes = [sized_from_state(self.compiled, state["sizes"][str(i)], self.probes) for i in range(len(state["sizes"]))]

@@ -25,6 +25,7 @@ from pinnsiren.training.joint_system import observes_exactly, relative_noise
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
 from pinnsiren.training.row_system import residual_system
 from pinnsiren.training.sampling import sample_residual
+from pinnsiren.training.scalar_rivals import as_array, distance_of, explains_as_well, from_array, rival_words, rivals_of, valleys_of
 from pinnsiren.training.scalar_scan import scalar_limits, scalar_values
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares, StretchedRun
 from pinnsiren.training.stretched_model import stretched_model_from_state
@@ -37,6 +38,7 @@ COARSE_STEPS, FINE_STEPS = 6, 3
 LARGEST_STEP = 0.5  # of a scalar
 AT_REST = 0.1  # a step below this share of the error of the scalars is the last
 NOISE_SHARE = 0.7  # of the estimate: above, the noise and not the marches limits it
+RIVAL_DISTANCE = 10.0  # of another valley, in estimated errors: nearer ones are this one
 LEAST_EFFECT = 1e-6  # of a scalar on the data, relative: below, it is not determined
 
 
@@ -154,6 +156,10 @@ class Forward:
         return float(np.linalg.norm(self.left))
 
 
+def _scalars(forward: Forward) -> tuple[complex, ...]:
+    return tuple(complex(value) for value in forward.values)
+
+
 @dataclass
 class ProfileRun(AbstractRun):
     """Scan and coarse valley first, then finer marches."""
@@ -169,6 +175,8 @@ class ProfileRun(AbstractRun):
     last_seconds: float = 0.0
     last_model: ProfileModel | None = None
     jacobian: Array = dataclass_field(default_factory=lambda: np.zeros((0, 0)))
+    rivals: tuple[tuple[complex, ...], ...] = ()  # other bottoms of valleys, which explain about as much
+    rival_text: str = ""
 
     def __post_init__(self) -> None:
         self.noise = relative_noise(self.compiled)
@@ -199,6 +207,8 @@ class ProfileRun(AbstractRun):
         before = None if self.last_model is None else np.array([value.real for value in self.last_model.unknowns])
         best = self._coarse() if before is None else self._valley(self._forward(before, self.level), self.level, FINE_STEPS)
         self._judge(best, before)
+        if np.isfinite(self.estimate):
+            self._face_rivals(best)
         self.last_seconds = perf_counter() - begin
         return {"marches": float(self.level), "misfit": best.misfit, **self._named(best.values), "estimated_error": self.estimate}
 
@@ -210,13 +220,23 @@ class ProfileRun(AbstractRun):
         n = self.method.scan or SCANNED[len(self.compiled.ir.unknowns)]
         tried = [self._forward(values, 1) for values in scalar_values(self.compiled.ir.unknowns, n)]
         best = min(tried, key=lambda forward: forward.misfit)
+        valleys = [forward for forward in tried if _scalars(forward) in valleys_of([(f.misfit, _scalars(f)) for f in tried])]
+        starts = [best, *(valley for valley in valleys if distance_of(_scalars(valley), _scalars(best)) > DIFFERENCE)]
+        bottoms = [self._bottom(start) for start in starts]
+        best, self.jacobian = min(bottoms, key=lambda pair: pair[0].misfit)
+        self.rivals = rivals_of([(bottom.misfit, _scalars(bottom)) for bottom, _ in bottoms], _scalars(best))
+        return best
+
+    def _bottom(self, best: Forward) -> tuple[Forward, Array]:
+        """Return the bottom of the valley of a coarse solution, and the Jacobian there."""
         columns = []
         for index, value in enumerate(best.values):
             moved = best.values.copy()
             moved[index] += DIFFERENCE * (abs(value) or 1.0) * (1 if value < self.limits[1][index] - DIFFERENCE * abs(value) else -1)
             columns.append((self._forward(moved, 1).left - best.left) / (moved[index] - value))
         self.jacobian = np.stack(columns, axis=1)
-        return self._valley(best, 1, COARSE_STEPS)
+        bottom = self._valley(best, 1, COARSE_STEPS)
+        return bottom, self.jacobian
 
     def _valley(self, best: Forward, marches: int, most: int) -> Forward:
         """Follow Gauss-Newton steps while the misfit falls; every step renews the Jacobian."""
@@ -233,6 +253,18 @@ class ProfileRun(AbstractRun):
                 break
             best = trial
         return best
+
+    def _face_rivals(self, best: Forward) -> None:
+        """Follow the rivals with as many marches: the distance to those that explain the data as well is an error that nothing excludes."""
+        stand, kept, alone = [], self.jacobian, self.estimate
+        level_of_errors = max(self.noise or 0.0, self._level_of_errors(best), self.settings.tolerance)
+        for start in self.rivals:
+            rival = self._valley(self._forward(np.real(start), self.level), self.level, FINE_STEPS)
+            away = distance_of(_scalars(rival), _scalars(best))
+            if away > RIVAL_DISTANCE * alone and explains_as_well(rival.misfit, best.misfit, len(best.left), level_of_errors):
+                stand.append(_scalars(rival))
+                self.estimate = max(self.estimate, away)
+        self.jacobian, self.rival_text = kept, rival_words(self.compiled.ir.unknowns, stand)
 
     def _level_of_errors(self, forward: Forward) -> float:
         """Return the relative error of the data that a forward solution gives."""
@@ -274,6 +306,9 @@ class ProfileRun(AbstractRun):
         remark = ""
         if self._misfit_is_large():
             remark = f". The observations deviate by {self.misfit:.2g} of their size: equations, conditions or scalars may be wrong altogether"
+        if self.rival_text:
+            text = f"the estimated error is {self.estimate:.2g}, above the tolerance {tolerance:.2g}"
+            return "tolerance_not_reached", f"{text}{remark}{self.rival_text}"
         if self.estimate <= tolerance:
             return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {tolerance:.2g}{remark}"
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {tolerance:.2g}"
@@ -303,11 +338,13 @@ class ProfileRun(AbstractRun):
         """Return the last level."""
         numbers = ("level", "estimate", "misfit", "statistical", "last_seconds")
         free = np.array(self.open_scalars, dtype=int)
-        return {**{name: getattr(self, name) for name in numbers}, "free": free, "jacobian": self.jacobian, "model": self.model().state()}
+        found = {"rivals": as_array(self.rivals, len(self.compiled.ir.unknowns)), "jacobian": self.jacobian, "model": self.model().state()}
+        return {**{name: getattr(self, name) for name in numbers}, "free": free, **found}
 
     def restore(self, state: StateTree) -> None:
         """Continue from a state."""
         self.level, self.estimate = int(state["level"]), float(state["estimate"])
         self.misfit, self.last_seconds, self.statistical = (float(state[name]) for name in ("misfit", "last_seconds", "statistical"))
         self.open_scalars = tuple(int(k) for k in np.atleast_1d(state["free"]))
+        self.rivals = from_array(state["rivals"])
         self.jacobian, self.last_model = np.asarray(state["jacobian"]), profile_model_from_state(self.compiled, state["model"])

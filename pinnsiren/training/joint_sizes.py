@@ -68,6 +68,23 @@ class Sized:
             return ""
         return f". The result rests on the {' and the '.join(self.model.rests_on)}; its standard errors take that for true"
 
+    def undetermined_words(self, compiled: CompiledProblem) -> str:
+        """Say which scalars nothing determines."""
+        names = ", ".join(f"`{declaration_of(compiled.ir.unknowns[index]).name}`" for index in self.free)
+        return (
+            f"{names} cannot be told from the equations, conditions and observations: changing it, or a combination of the unknowns, changes nothing "
+            "that was measured. Add observations that it affects, or give it a value"
+        )
+
+    def misfit_words(self, noise: float | None) -> str:
+        """Say that the data deviate from the model by more than their declared noise, or by much if none was declared."""
+        if noise is None:
+            return f". The observations deviate by {self.misfit:.2g} of their size; if that is not noise, the unknowns may be wrong altogether"
+        return (
+            f". The observations deviate by {self.misfit:.2g} of their size where noise of {noise:.2g} was declared: equations, conditions or "
+            "the declared noise do not fit the data"
+        )
+
     def state(self) -> StateTree:
         """Return model and numbers."""
         return {"model": self.model.state(), "free": np.array(self.free, dtype=int), **{name: getattr(self, name) for name in SIZED_NUMBERS}}
