@@ -66,6 +66,7 @@ class StandIn:
     cores: tuple = ()
     tolerance: float = 1e-2
     numbers: dict = dataclass_field(default_factory=dict)
+    model: object = None
     plan: str = "plan <b>& reasons</b>"
     seconds: float = 1.5
     seed: int = 0

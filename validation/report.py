@@ -174,7 +174,7 @@ class Report:
         lines.append(f"  estimated error {self.solution.estimated_error:.1e}{self._honesty()}; solved in {self.solution.seconds:.1f} s")
         lines.append(f"  status {self.solution.status}")
         lines.append(f"  independent: {'yes' if self.independent else 'no'}, {self.independence}")
-        lines += [f"  {line}" for line in self._grid_check()]
+        lines += [f"  {line}" for line in (*self._grid_check(), *self._sharing())]
         lines += [f"  {note}" for note in self.notes]
         if self.refusals:
             lines += ["  no grid reference:", *(f"    {line.strip()}" for line in self.refusals.splitlines())]
@@ -192,6 +192,13 @@ class Report:
         if self.grid_true_error < SAME_FORMULA:
             return ["the grid solver split the whole solution off in closed form: here it is the exact solution once more, no second check"]
         return [f"the grid solver itself is off the exact solution by {self.grid_true_error:.1e}"]
+
+    def _sharing(self) -> list[str]:
+        """What a grid solver that stands beside the judge has in common with the solution."""
+        grid = self.against_grid
+        if grid is None or grid is self.judge or grid.reference.independent:
+            return []
+        return [f"the grid solver is no stranger: {grid.reference.independence}"]
 
     def as_record(self) -> dict[str, Any]:
         """Return every number of the report for report.json: numbers, texts, lists and dictionaries only."""

@@ -17,11 +17,14 @@ from pinnsiren.training.reduced.survey import Survey
 
 Array = NDArray[Any]
 
-# Of the distance to the witness: the answer was 0.25 to 1.2 of it away from discs and bumps; without a prior both miss what edges the data hide.
+# Of the distance to the witness: a margin, not a bound. The answer was 0.25 to 1.2 of it away in a handful of runs on discs and bumps; media that
+# both beliefs miss in the same way, without a prior the edges that the data hide, are not seen by it.
 SAFETY = 1.8
 FAINT, AUDIBLE = 1.5, 3.0  # times the noise that the start misses the data by: below, nothing is claimed; below the second, the change counts too
 EXPLAINED = 1.5  # times the noise: a misfit above says that the model is wrong
 UNPREDICTED = 3.0  # times the noise, of the traces held back
+# Of the larger change from the start: two media that explain the data and have nothing in common are sqrt(2) of it apart, this is half the way.
+APART = 0.7
 DAMPING = 1e-6
 
 
@@ -40,8 +43,10 @@ def estimate_error(survey: Survey, answer: Search, witness: Search, heard: float
     change = max(_relative_distance(log_model, start, power) for power in (1.0, -0.5))
     if heard <= AUDIBLE:
         estimate = float(np.hypot(estimate, change / heard))
-    if np.sqrt(answer.phi) > EXPLAINED:
-        estimate = max(estimate, change)
+    misfit = float(np.sqrt(answer.phi))
+    if misfit > EXPLAINED or _disagreement(answer, witness) > APART:
+        # In a wrong minimum the truth may be further off than the start: what is left unexplained counts too.
+        estimate = max(estimate, change) * max(misfit / EXPLAINED, 1.0)
     return float(estimate), deviation
 
 
@@ -62,29 +67,57 @@ def noise_deviation(survey: Survey, answer: Search) -> Array:
     return np.asarray(np.linalg.norm(response, axis=1) / np.sqrt(len(rows)))
 
 
-def misfit_texts(survey: Survey, answer: Search, checked: float, heard: float) -> list[str]:
-    """Return what the misfit says for and against the result, one line each."""
+def doubts(survey: Survey, answer: Search, witness: Search | None, checked: float) -> list[str]:
+    """Return what speaks against the result: data that are not met, traces that are not predicted, beliefs that end in different media.
+
+    Args:
+        survey: the data.
+        answer: the result.
+        witness: the search with the other belief, None where it did not come to an end.
+        checked: phi of the traces held back.
+    """
+    remedy = "Declare lower frequencies beside this one" if len(survey.order) == 1 else "Declare lower frequencies, or a better start"
+    misfit, texts = float(np.sqrt(answer.phi)), []
+    # Where no noise was declared, the traces held back are its measure: they cannot be missed by more.
+    unpredicted = float(np.sqrt(checked)) if np.isfinite(checked) and not any(survey.declared.undeclared) else 0.0
+    if np.isfinite(misfit) and misfit > EXPLAINED:
+        texts.append(
+            f"WARNING: {misfit:.2f} times is more than noise: the search may sit in a wrong minimum because the frequency is too high for the start "
+            f"(cycle skipping), the noise may be larger than declared, the wavelet another than declared (estimate_amplitudes=True fits it), or the "
+            f"data may belong to another geometry. {remedy}"
+        )
+    elif unpredicted > UNPREDICTED:
+        texts.append(
+            f"WARNING: traces held back are missed by {unpredicted:.1f} times the noise: the medium fits the traces it was shown and not those "
+            f"between them, as with too few receivers or cycles skipped. {remedy}"
+        )
+    if witness is not None and (apart := _disagreement(answer, witness)) > APART:
+        texts.append(
+            f"WARNING: a second search, with {witness.belief.text}, ended in another medium, {apart:.0%} of the change from the start away: wrong "
+            f"minima are near, because the frequency is too high for the start (cycle skipping) or the data see too little, and that the answer is "
+            f"none of them rests on its prior alone. {remedy}"
+        )
+    return texts
+
+
+def misfit_texts(answer: Search, heard: float) -> list[str]:
+    """Return how well the data are met and how much they say, one line each."""
     texts = []
     misfit = float(np.sqrt(answer.phi))
     if np.isfinite(misfit):
         texts.append(f"the data are met to {misfit:.2f} times the noise")
-    alone = len(survey.order) == 1
-    remedy = "declare lower frequencies beside this one" if alone else "declare lower frequencies, or a better start"
-    if misfit > EXPLAINED:
-        texts.append(
-            f"WARNING: that is more than noise: the search may sit in a wrong minimum because the frequency is too high for the start (cycle "
-            f"skipping), the noise may be larger than declared, or the data may belong to another geometry. {remedy[0].upper()}{remedy[1:]}"
-        )
-    elif np.isfinite(checked) and np.sqrt(checked) > UNPREDICTED:
-        texts.append(
-            f"WARNING: traces held back are missed by {np.sqrt(checked):.1f} times the noise: the medium fits the traces it was shown and not those "
-            f"between them, as with too few receivers or cycles skipped. {remedy[0].upper()}{remedy[1:]}"
-        )
     if heard <= FAINT:
         texts.append(f"the declared start misses the data by {heard:.2g} times the noise, so that they say nothing about the medium")
     elif heard <= AUDIBLE:
         texts.append(f"the declared start misses the data by {heard:.2g} times the noise only: the change from the start counts as error too")
     return texts
+
+
+def _disagreement(answer: Search, witness: Search) -> float:
+    """Return how far the changes of log m are apart, relative to the larger."""
+    first, second = answer.fit.change(), witness.fit.change()
+    size = max(float(np.linalg.norm(first)), float(np.linalg.norm(second)))
+    return float(np.linalg.norm(first - second)) / size if size else 0.0
 
 
 def _relative_distance(first: Array, second: Array, power: float) -> float:

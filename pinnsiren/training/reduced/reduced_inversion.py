@@ -5,16 +5,19 @@
 The penalty form solves for fields and medium together instead. Frequencies are added from low to high; Gauss-Newton works in function space.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError, ReferenceSolverError, UnknownNameError
+from pinnsiren.language.penalties import TOTAL_VARIATION as DECLARED_VARIATION
+from pinnsiren.language.penalties import Penalty, Prior
+from pinnsiren.language.problem import Problem
 from pinnsiren.networks import Siren
 from pinnsiren.reference_solvers.inversion import read_inversion
 from pinnsiren.training.method import AbstractMethod, RunSettings, Suitability
-from pinnsiren.training.reduced.beliefs import AUTO, PRIORS
+from pinnsiren.training.reduced.beliefs import AUTO, PRIORS, TOTAL_VARIATION
 from pinnsiren.training.reduced.run import ReducedRun
 from pinnsiren.training.reduced.survey import ASSUMED_NOISE
 
@@ -29,7 +32,7 @@ class ReducedInversion(AbstractMethod):
     Attributes:
         network: of the medium; frequencies left None follow the prior: 10 without one, 30 where edges are sharp.
         prior: `"auto"` lets traces held back decide between `"none"` and `"few edges"`; by name also `"smooth"`, `"total variation"`, and
-            `"two phases"`, a medium that is the start or one other value.
+            `"two phases"`, a medium that is the start or one other value. A declared `Prior(m, "total variation")` stands for the name.
         estimate_amplitudes: fit one complex factor per source and frequency (the wavelet).
         shots_per_step: shots drawn at random for each weight while candidates search; None takes all.
         step: of the grid, physical units; None gives 16 points per shortest wavelength of the start, fewer where nodes are too many.
@@ -57,6 +60,11 @@ class ReducedInversion(AbstractMethod):
             if value is not None and not value > 0:
                 raise ProblemError(f"ReducedInversion was given {name}={value}; expected a positive number")
 
+    @property
+    def weighs_penalties(self) -> bool:
+        """Whether declared beliefs count: `suits` refuses those that it cannot honour."""
+        return True
+
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits Helmholtz equations that share an unknown squared slowness, with layers all around and observations."""
         problem = compiled.original
@@ -66,6 +74,9 @@ class ReducedInversion(AbstractMethod):
             declared = read_inversion(problem, noise=ASSUMED_NOISE)
         except ReferenceSolverError as refusal:
             return Suitability(False, str(refusal), np.inf)
+        refused = self._refused_prior(problem)
+        if refused:
+            return Suitability(False, refused, np.inf)
         n = len(declared.acquisition.angular_frequencies)
         shots, receivers = declared.acquisition.measurements.shape[1:]
         reason = (
@@ -76,4 +87,24 @@ class ReducedInversion(AbstractMethod):
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> ReducedRun:
         """Begin with the first belief at the declared start."""
-        return ReducedRun(self, compiled, settings)
+        believed = any(isinstance(condition, Prior) for condition in compiled.original.conditions)
+        return ReducedRun(replace(self, prior=TOTAL_VARIATION) if believed else self, compiled, settings)
+
+    def _refused_prior(self, problem: Problem) -> str:
+        """Why a declared belief cannot be honoured; empty where it can, or where there is none."""
+        believed = [condition for condition in problem.conditions if isinstance(condition, (Penalty, Prior))]
+        if not believed:
+            return ""
+        kept = [b for b in believed if isinstance(b, Prior) and b.kind == DECLARED_VARIATION and b.expression == problem.coefficients[0]]
+        medium = problem.coefficients[0]
+        if len(kept) != len(believed) or len(kept) > 1:
+            return (
+                f"it was given {', '.join(repr(b) for b in believed)}; of declared beliefs it knows one Prior({medium}, \"{DECLARED_VARIATION}\"). "
+                "Leave the others out, or name a prior: ReducedInversion(prior=...) has "
+                f"{', '.join(PRIORS)}"
+            )
+        if kept[0].weight is not None:
+            return f"Prior({medium}, \"{DECLARED_VARIATION}\") was given weight={kept[0].weight:g}; here the noise decides on it: leave it out"
+        if self.prior not in (AUTO, TOTAL_VARIATION):
+            return f"Prior({medium}, \"{DECLARED_VARIATION}\") is declared and prior={self.prior!r} was given: leave one of them out"
+        return ""

@@ -15,7 +15,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
 from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import estimate_error, misfit_texts
+from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
 from pinnsiren.training.reduced.search import RAISING, Search, build_search
@@ -79,9 +79,7 @@ class ReducedRun(AbstractRun):
         self.deadline = np.inf
         self.deviation = np.zeros(0)
         self.shots = np.random.default_rng(settings.seed + 1)
-        start = self.survey.linearised(self.survey.order).linearise(self.survey.declared.start, derivative=False)
-        # What the data hear of the medium at all: the start against the noise.
-        self.heard = float(np.sqrt(start.misfit))
+        self.heard = self._start_misfit()
 
     # -- steps --------------------------------------------------------------------------------------------------------------------------------
 
@@ -105,6 +103,11 @@ class ReducedRun(AbstractRun):
             "wave_solves": float(self.survey.total_solves),
             "estimated_error": self.estimate,
         }
+
+    def _start_misfit(self) -> float:
+        """What the data hear of the medium at all: the start against the noise."""
+        start = self.survey.linearised(self.survey.order).linearise(self.survey.declared.start, derivative=False)
+        return float(np.sqrt(start.misfit))
 
     def _expired(self) -> bool:
         return perf_counter() > self.deadline
@@ -145,6 +148,7 @@ class ReducedRun(AbstractRun):
             # Asked anew: a search that ran out of time knows the misfit of its last frequencies only.
             everywhere = self.survey.linearised(self.survey.order, self.survey.held)
             self.survey.estimate_noise(everywhere.linearise(self.searches[self.winner].medium.model(), derivative=False).relative)
+            self.heard = self._start_misfit()
 
     def _begin_final(self) -> None:
         """All traces, from the medium of the winner, after a look at the finer grid."""
@@ -188,7 +192,10 @@ class ReducedRun(AbstractRun):
         if self.finished:
             text = self._text()
             if self.estimate <= self.settings.tolerance:
-                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}; {text}"
+                met = f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}"
+                if self._doubts():
+                    return "tolerance_not_reached", f"{met}, and yet the result is in doubt; {text}"
+                return "success", f"{met}; {text}"
             return "tolerance_not_reached", (
                 f"the estimated error is {self.estimate:.2g}, above the tolerance {self.settings.tolerance:.2g}: noise and geometry of the "
                 f"observations allow no more, not the budget; {text}"
@@ -211,11 +218,25 @@ class ReducedRun(AbstractRun):
             rests = "the declaration that the medium has two phases, the start and one other"
         parts = [f"the result rests on {rests}"]
         if self.stage >= FINAL and self.method.prior == AUTO:
+            other = (second, first)[self.winner]
             parts[0] += (
-                f", chosen because traces held back are predicted to {np.sqrt(self.searches[self.winner].checked):.2f} times the noise, against "
-                f"{np.sqrt((second, first)[self.winner].checked):.2f} with {(second, first)[self.winner].belief.text}"
+                f", chosen because traces held back are predicted to {self._predicted_to(self.searches[self.winner])}, against "
+                f"{self._predicted_to(other)} with {other.belief.text}"
             )
-        return "; ".join([*parts, *misfit_texts(self.survey, answer, self.searches[self.winner].checked, self.heard), *self.survey.notes])
+        return "; ".join([*parts, *misfit_texts(answer, self.heard), *self._doubts(), *self.survey.notes])
+
+    def _predicted_to(self, search: Search) -> str:
+        """How well a search predicts the traces held back; where no noise was declared, relative to the data."""
+        if any(self.survey.declared.undeclared):
+            return f"{100 * np.sqrt(np.mean(search.relative**2)):.2g} % of their size"
+        return f"{np.sqrt(search.checked):.2f} times the noise"
+
+    def _doubts(self) -> list[str]:
+        first, second = self.searches[:2]
+        late = self.stage >= FINAL
+        other = (second, first)[self.winner]
+        witness = other if late and other.done else None
+        return doubts(self.survey, self.searches[-1] if late else self.searches[self.stage], witness, self.searches[self.winner].checked)
 
     def predicted_seconds(self) -> float:
         """Return the cost of the last step."""
