@@ -31,12 +31,11 @@ from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.plotting import new_figure, png, styled
 from pinnsiren.validation.references import exact_reference
 
-from .evidence import measure_errors
+from .evidence import N_THREADS, measure_errors
 from .evidence_store import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 SECONDS, PARAMETERS = 16.0, 4500
-N_THREADS = 2
 GRID = 96
 WIDEST = 4096
 
