@@ -18,7 +18,7 @@ Rewrites run in this order because splitting continues the incident field into t
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -33,7 +33,9 @@ from pinnsiren.compiler.residual_program import ResidualProgram, compile_residua
 from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
 from pinnsiren.compiler.structure import Structure, find_structure
 from pinnsiren.ir import Chart, MultiIndex, ProblemIR, Rewritten
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
 
 PREFIX = "apply_"
 
@@ -76,6 +78,16 @@ class CompiledProblem:
             if addition.field == self.original.fields[field_index]:
                 total = total + addition.evaluate(points, orders)
         return total
+
+    @cached_property
+    def free_constants(self) -> tuple[bool, ...]:
+        """Whether equations and conditions leave a constant of a field open, per field."""
+        free = free_constant_fields(self.original)
+        return tuple(declaration_of(field).name in free for field in self.original.fields)
+
+    def without_free_constant(self, field_index: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values of a field (n_points, n_shots), their mean removed where the problem leaves it open: nothing is relative to it."""
+        return values - values.mean(axis=0) if self.free_constants[field_index] else values
 
 
 def on_request(rewrite: Any) -> bool:

@@ -64,8 +64,9 @@ def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: 
     worst, squares = relative, 0.0
     for index in range(len(bases)):
         whole = model.evaluate(index, probes, zero) + compiled.known_part(index, probes, zero)
-        norm = float(np.linalg.norm(whole))
-        worst = max(worst, float(np.linalg.norm(correction.evaluate(index, probes, zero))) / max(norm, 1e-300))
+        norm = float(np.linalg.norm(compiled.without_free_constant(index, whole)))
+        moved = compiled.without_free_constant(index, correction.evaluate(index, probes, zero))
+        worst = max(worst, float(np.linalg.norm(moved)) / max(norm, 1e-300))
         squares += norm**2 / len(probes)
     residual = float(right.abs().pow(2).sum().sqrt()) / np.sqrt(right.shape[1]) / max(np.sqrt(squares / len(bases)), 1e-300)
     error = float(max(SAFETY * worst, RESIDUAL_SHARE * residual, ROUNDING))

@@ -112,7 +112,8 @@ class LeastSquaresRun(AbstractRun):
         self.dtype = torch.complex128 if self.compiled.is_complex else torch.float64
         self.probes = probe_points(self.compiled)
         zero = (0,) * len(self.compiled.ir.coordinates)
-        self.known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
+        compiled = self.compiled
+        self.known = [compiled.without_free_constant(i, compiled.known_part(i, self.probes, zero)) for i in range(len(compiled.ir.is_complex))]
 
     def first_size(self) -> int:
         """Features that carry one and a half times the wavenumber; a step less where that is large, since an estimate needs two sizes."""
@@ -265,7 +266,7 @@ class LeastSquaresRun(AbstractRun):
 
     def _probe_values(self, model: FeatureModel) -> tuple[NDArray[Any], ...]:
         zero = (0,) * len(self.compiled.ir.coordinates)
-        return tuple(model.evaluate(index, self.probes, zero) for index in range(len(model.bases)))
+        return tuple(self.compiled.without_free_constant(index, model.evaluate(index, self.probes, zero)) for index in range(len(model.bases)))
 
     def row_system(self, bases: tuple[FeatureBasis, ...]) -> RowSystem:
         """Return the rows of the least-squares problem; a run on a part of the domain draws its points there."""

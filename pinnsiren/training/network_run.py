@@ -98,7 +98,8 @@ class NetworkRun(AbstractRun):
     def amplitude(self) -> float:
         """Return the root mean square of the fields at the probe points."""
         model, zero = self.model(), (0,) * len(self.compiled.ir.coordinates)
-        squares = [np.mean(np.abs(model.evaluate(i, self.probes, zero) + known) ** 2) for i, known in enumerate(self.known)]
+        fields = [self.compiled.without_free_constant(i, model.evaluate(i, self.probes, zero) + known) for i, known in enumerate(self.known)]
+        squares = [np.mean(np.abs(values) ** 2) for values in fields]
         return float(np.sqrt(np.mean(squares))) or 1.0
 
     def step(self) -> dict[str, float]:
