@@ -19,9 +19,9 @@ import torch
 
 import pinnsiren as ps
 from pinnsiren.language import declaration_of
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.serialisation import declaration_digest
 from pinnsiren.validation.comparison import estimate_holds, relative_l2
-from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.points import sample_points
 from pinnsiren.validation.references import Reference, exact_reference, grid_reference
 

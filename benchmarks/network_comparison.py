@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 import pinnsiren as ps
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.problems import load
 from pinnsiren.training.network_problem import NetworkProblem
-from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.plotting import new_figure, png, styled
 from pinnsiren.validation.references import exact_reference
 
