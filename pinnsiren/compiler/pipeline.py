@@ -71,6 +71,12 @@ class CompiledProblem:
         """Whether values on the boundary or at the first instant are met by rows."""
         return any(residual.kind in ("condition", "initial") for residual in self.ir.residuals)
 
+    @cached_property
+    def free_constants(self) -> tuple[int, ...]:
+        """Positions of the fields that the declaration defines up to a constant only."""
+        names = free_constant_fields(self.original)
+        return tuple(index for index, field in enumerate(self.original.fields) if declaration_of(field).name in names)
+
     def known_part(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
         """Return what the rewrites split off a field, (n_points, n_shots)."""
         total: NDArray[Any] = np.zeros((len(points), self.ir.n_shots), dtype=complex if self.ir.is_complex[field_index] else float)
@@ -78,16 +84,6 @@ class CompiledProblem:
             if addition.field == self.original.fields[field_index]:
                 total = total + addition.evaluate(points, orders)
         return total
-
-    @cached_property
-    def free_constants(self) -> tuple[bool, ...]:
-        """Whether equations and conditions leave a constant of a field open, per field."""
-        free = free_constant_fields(self.original)
-        return tuple(declaration_of(field).name in free for field in self.original.fields)
-
-    def without_free_constant(self, field_index: int, values: NDArray[Any]) -> NDArray[Any]:
-        """Return values of a field (n_points, n_shots), their mean removed where the problem leaves it open: nothing is relative to it."""
-        return values - values.mean(axis=0) if self.free_constants[field_index] else values
 
 
 def on_request(rewrite: Any) -> bool:
