@@ -57,6 +57,9 @@ def check_units(frequencies: ArrayLike, extent: float, speeds: ArrayLike, *, spa
         ProblemError: they imply less than a tenth of a wavelength or more than a thousand across the model.
     """
     f, v = np.asarray(frequencies, dtype=float), np.asarray(speeds, dtype=float)
+    for name, numbers in (("frequencies", f), ("speeds", v), ("extent", np.asarray(extent, dtype=float))):
+        if not numbers.size or not np.all((numbers > 0) & (numbers < np.inf)):
+            raise ProblemError(f"a survey was given {name}={numbers}; expected finite positive numbers in SI units")
     fewest, most = float(f.min() * extent / v.max()), float(f.max() * extent / v.min())
     if fewest >= FEWEST and most <= MOST:
         return
@@ -103,6 +106,8 @@ def check_positions(
     limits = np.asarray(box, dtype=float)
     slack = 1e-9 * np.ptp(limits, axis=1)
     at, heard = np.asarray(sources, dtype=float), np.asarray(receivers, dtype=float)
+    if not np.all(np.isfinite(at)) or not np.all(np.isfinite(heard)):
+        raise ProblemError(f"sources or receivers of {name} have positions that are NaN or infinite: drop these")
     for what, positions in (("receivers", heard.reshape(-1, heard.shape[-1])), ("sources", at)):
         beyond = np.max(np.maximum(limits[:, 0] - slack - positions, positions - limits[:, 1] - slack), axis=1)
         outside = beyond > 0

@@ -112,7 +112,7 @@ class LocalSurface:
 
 def _clipped(foot: Array, reach: Array) -> Array:
     length = np.linalg.norm(foot, axis=2)
-    return np.asarray(foot * np.minimum(1, reach / np.maximum(length, np.finfo(float).tiny))[..., None])
+    return np.asarray(foot * (reach / np.maximum(length, reach))[..., None])
 
 
 def _smallest_eigenvalue(matrices: Array) -> Array:

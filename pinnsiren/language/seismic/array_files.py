@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from pinnsiren.errors import ProblemError
 
@@ -28,6 +30,8 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     Raises:
         ProblemError: no such file, another kind of file, or one without arrays.
     """
+    if not isinstance(path, str | Path):
+        raise ProblemError(f"path={path!r} was given; expected the path of a file")
     file = Path(path)
     if not file.is_file():
         raise ProblemError(f"there is no file `{file}`; give the path of a file that exists")
@@ -38,12 +42,24 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
         raise ProblemError(f"`{file}` ends in `{suffix}`; known are {', '.join(MATLAB + NUMPY + HDF5)} for arrays and {', '.join(SEGY)} for traces")
     try:
         found = _matlab(file) if suffix in MATLAB else _numpy(file) if suffix in NUMPY else _hdf5(file)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, MatReadError) as error:
         raise ProblemError(f"`{file}` cannot be read as {suffix}: {error}") from error
     arrays = {name: array for name, array in found.items() if array.dtype.kind in _NUMERIC}
     if not arrays:
         raise ProblemError(f"`{file}` holds no numeric arrays")
     return arrays
+
+
+def one_number(value: Any, what: str, path: Any) -> float:
+    """Return the number that an array of one entry holds.
+
+    Raises:
+        ProblemError: no number, several, or a complex one.
+    """
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "fiu":
+        raise ProblemError(f"`{path}` holds {what} of shape {array.shape} and type {array.dtype}; expected one real number")
+    return float(array.ravel()[0])
 
 
 def picked(arrays: dict[str, Array], wanted: str | None, known: tuple[str, ...], what: str, path: Any) -> Array:
@@ -73,11 +89,11 @@ def _matlab(file: Path) -> dict[str, Array]:
 
 
 def _numpy(file: Path) -> dict[str, Array]:
-    content = np.load(file, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return {"array": content}
-    with content:
-        return {name: content[name] for name in content.files}
+    if file.suffix.lower() == ".npz" and not is_zipfile(file):
+        raise ValueError("it is damaged, or of another kind")
+    with open(file, "rb") as stream:
+        content = np.load(stream, allow_pickle=False)
+        return {"array": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
 
 
 def _hdf5(file: Path) -> dict[str, Array]:

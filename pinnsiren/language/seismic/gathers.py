@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 # Amplitude of the mean spectrum below which frequencies are taken as unheard: 26 dB below its peak.
 _HEARD = 0.05
+# A wavelet weaker than this share of its peak says nothing at a frequency: the quotient would be noise, a million times amplified.
+_SILENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,22 @@ class TimeGathers:
     wavelet: Array | None = None
 
     def __post_init__(self) -> None:
-        traces = np.asarray(self.traces, dtype=float)
+        traces = real_array("traces", self.traces)
         if traces.ndim != 3 or not traces.size:
             raise ProblemError(f"traces were given with shape {traces.shape}; expected (n_shots, n_receivers, n_samples)")
         if not 0 < float(self.interval) < np.inf:
             raise ProblemError(f"traces were given with interval={self.interval}; expected a positive number of seconds between samples")
+        if not np.isfinite(self.start):
+            raise ProblemError(f"traces were given with start={self.start}; expected the seconds from the shot to the first sample")
         object.__setattr__(self, "traces", traces)
         _set_geometry(self, traces.shape[:2])
         check_finite_traces(traces)
         if self.wavelet is not None:
-            wavelet = np.asarray(self.wavelet, dtype=float)
+            wavelet = real_array("a wavelet", self.wavelet)
             if wavelet.shape != traces.shape[2:]:
                 raise ProblemError(f"the wavelet has shape {wavelet.shape}; the traces have {traces.shape[2]} samples: expected one value per sample")
+            if not np.all(np.isfinite(wavelet)) or not np.any(wavelet):
+                raise ProblemError("the wavelet is zero or holds NaN or infinite entries; expected what the source sent, or None where it is unknown")
             object.__setattr__(self, "wavelet", wavelet)
 
     @property
@@ -72,10 +78,16 @@ class TimeGathers:
         return 0.5 / self.interval
 
     def heard_band(self) -> tuple[float, float]:
-        """Lowest and highest frequency (Hz) whose mean amplitude is at least a twentieth of the peak's, zero left out."""
+        """Lowest and highest frequency (Hz) whose mean amplitude is at least a twentieth of the peak's, zero left out.
+
+        Raises:
+            ProblemError: all traces are constant in time.
+        """
         n = self.traces.shape[2]
         amplitude = np.mean(np.abs(np.fft.rfft(self.traces, axis=2)), axis=(0, 1))
         amplitude[0] = 0
+        if not np.any(amplitude):
+            raise ProblemError(f"all {self.traces.shape[0] * self.traces.shape[1]} traces are constant in time: no frequency is heard")
         frequencies = np.fft.rfftfreq(n, self.interval)
         heard = np.flatnonzero(amplitude >= _HEARD * amplitude.max())
         return float(frequencies[heard[0]]), float(frequencies[heard[-1]])
@@ -84,9 +96,9 @@ class TimeGathers:
         """Transform the traces at some frequencies (Hz); divided by the spectrum of the wavelet if it is known.
 
         Raises:
-            ProblemError: a frequency that is not positive or not below that of Nyquist.
+            ProblemError: a frequency that is not positive or not below that of Nyquist, or that the wavelet does not hold.
         """
-        f = np.atleast_1d(np.asarray(frequencies, dtype=float))
+        f = np.atleast_1d(real_array("frequencies", frequencies))
         if f.ndim != 1 or not f.size or not np.all(np.isfinite(f)) or np.any(f <= 0) or np.any(f >= self.nyquist):
             raise ProblemError(
                 f"traces sampled every {self.interval:g} s were asked for the frequencies {f} Hz; expected numbers above 0 and below "
@@ -96,7 +108,11 @@ class TimeGathers:
         kernel = self.interval * np.exp(-2j * np.pi * f[:, None] * self.times)
         values = np.einsum("srt,ft->fsr", self.traces, kernel, optimize=True)
         if self.wavelet is not None:
-            values = values / (kernel @ self.wavelet)[:, None, None]
+            sent = kernel @ self.wavelet
+            silent = np.abs(sent) < _SILENT * self.interval * np.max(np.abs(np.fft.rfft(self.wavelet)))
+            if silent.any():
+                raise ProblemError(f"the wavelet sends nothing at {f[silent]} Hz, where traces would be divided by it: leave these frequencies out")
+            values = values / sent[:, None, None]
         return FrequencyGathers(f, values, self.sources, self.receivers, noise=None if noise is None else np.full(len(f), noise))
 
 
@@ -122,9 +138,14 @@ class FrequencyGathers:
     noise: Array | None = None
 
     def __post_init__(self) -> None:
-        f, values = np.atleast_1d(np.asarray(self.frequencies, dtype=float)), np.asarray(self.values, dtype=complex)
+        f, given = np.atleast_1d(real_array("frequencies", self.frequencies)), np.asarray(self.values)
+        if given.dtype.kind not in "fiubc":
+            raise ProblemError(f"measurements of type {given.dtype} were given; expected complex numbers")
+        values = given.astype(complex)
         if f.ndim != 1 or not np.all(np.isfinite(f)) or np.any(f <= 0):
             raise ProblemError(f"measurements were given the frequencies {f}; expected positive numbers in Hz")
+        if len(np.unique(f)) < len(f):
+            raise ProblemError(f"measurements were given the frequencies {f}; expected each once")
         if values.ndim != 3 or len(values) != len(f):
             raise ProblemError(
                 f"measurements have shape {values.shape} for {len(f)} frequencies; expected (n_frequencies, n_shots, n_receivers) = ({len(f)}, ...)"
@@ -133,6 +154,8 @@ class FrequencyGathers:
         object.__setattr__(self, "values", values)
         _set_geometry(self, values.shape[1:])
         check_finite_traces(np.moveaxis(values, 0, -1))
+        if given.dtype.kind != "c" and np.any(given):
+            raise ProblemError(f"measurements of type {given.dtype} were given; expected complex values with amplitude and phase, for exp(+i w t)")
         if self.noise is not None:
             noise = np.asarray(self.noise, dtype=float)
             if noise.shape != f.shape or not np.all(np.isfinite(noise)) or np.any(noise < 0):
@@ -174,6 +197,21 @@ def efficient_frequencies(lowest: float, highest: float, *, half_offset: float, 
     return np.asarray(np.geomspace(lowest, highest, count)) if count > 1 else np.array([float(highest)])
 
 
+def real_array(name: str, values: Any) -> Array:
+    """Return numbers as an array of floats.
+
+    Raises:
+        ProblemError: text, ragged lists, or complex numbers, whose imaginary parts would be lost.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub":
+        raise ProblemError(f"{name} of type {array.dtype} were given; expected real numbers")
+    return np.asarray(array, dtype=float)
+
+
 def check_finite_traces(traces: Array) -> None:
     """Every sample of (n_shots, n_receivers, ...) is finite.
 
@@ -192,10 +230,13 @@ def check_finite_traces(traces: Array) -> None:
 
 def _set_geometry(gathers: Any, counts: tuple[int, int]) -> None:
     """Check positions against (n_shots, n_receivers) and keep them as arrays."""
-    sources, receivers = (np.asarray(getattr(gathers, name), dtype=float) for name in ("sources", "receivers"))
+    sources, receivers = (real_array(name, getattr(gathers, name)) for name in ("sources", "receivers"))
     for name, positions in (("sources", sources), ("receivers", receivers)):
-        if positions.ndim not in ((2,) if name == "sources" else (2, 3)) or positions.shape[-1] != 2 or not np.all(np.isfinite(positions)):
-            raise ProblemError(f"the {name} have shape {positions.shape}; expected finite positions (n, 2) in metres")
+        if positions.ndim not in ((2,) if name == "sources" else (2, 3)) or positions.shape[-1] != 2:
+            raise ProblemError(f"the {name} have shape {positions.shape}; expected positions (n, 2) in metres")
+        if not np.all(np.isfinite(positions)):
+            bad = int(np.sum(~np.all(np.isfinite(positions), axis=-1)))
+            raise ProblemError(f"{bad} of the {name} have positions that are NaN or infinite; expected finite positions (n, 2) in metres")
     if len(sources) != counts[0]:
         hint = ": the first two axes of the data look exchanged, transpose them" if (len(sources), receivers.shape[-2]) == counts[::-1] else ""
         raise ProblemError(f"{counts[0]} shots were given with {len(sources)} source positions; expected one each{hint}")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ProblemError
 
-from .array_files import HDF5, SEGY, picked, read_arrays
+from .array_files import HDF5, SEGY, one_number, picked, read_arrays
 from .gathers import FrequencyGathers, TimeGathers
 from .segy_files import read_segy_gathers, read_segy_section
 from .velocity import VelocityModel
@@ -55,11 +55,11 @@ def read_model(
     if unit not in _UNITS or axes not in ("xz", "zx"):
         raise ProblemError(f"`{path}` was read with unit={unit!r}, axes={axes!r}; expected \"m/s\" or \"km/s\", and \"xz\" or \"zx\"")
     arrays: dict[str, Array] = {}
-    if Path(path).suffix.lower() in SEGY:
+    if isinstance(path, str | Path) and Path(path).suffix.lower() in SEGY:
         section = read_segy_section(path)
     else:
         arrays = read_arrays(path)
-        section = np.asarray(picked(arrays, values, _MODELS, "a velocity model", path), dtype=float)
+        section = picked(arrays, values, _MODELS, "a velocity model", path)
     steps = spacing if spacing is not None else _spacing(arrays, path)
     model = VelocityModel((section.T if axes == "zx" else section) * _UNITS[unit], steps, origin)  # type: ignore[arg-type]
     if shape is not None:
@@ -94,13 +94,16 @@ def read_gathers(
     Raises:
         ProblemError: what is missing, or does not belong together.
     """
-    if Path(path).suffix.lower() in SEGY:
+    if isinstance(path, str | Path) and Path(path).suffix.lower() in SEGY:
         return read_segy_gathers(path, sources=sources, receivers=receivers, **segy)
     arrays = read_arrays(path)
     called = {name: name for name in _NAMES} | dict(names or {})
     unknown = set(called) - set(_NAMES)
     if unknown or segy:
         raise ProblemError(f"read_gathers was given {', '.join(sorted({*unknown, *segy}))} for `{path}`; known are {', '.join(_NAMES)}")
+    absent = [label for label in dict(names or {}).values() if label not in arrays]
+    if absent:
+        raise ProblemError(f"`{path}` holds no {', '.join(f'`{label}`' for label in absent)}; it holds {', '.join(sorted(arrays))}")
     found = {name: arrays[label] for name, label in called.items() if label in arrays}
     found |= {name: np.asarray(given) for name, given in (("sources", sources), ("receivers", receivers)) if given is not None}
     kind = "traces" if "traces" in found else "values"
@@ -115,8 +118,8 @@ def read_gathers(
     if kind == "values":
         return FrequencyGathers(found["frequencies"].ravel(), found["values"], found["sources"], found["receivers"], found.get("noise"))
     wavelet = found.get("wavelet")
-    start = float(found["start"].ravel()[0]) if "start" in found else 0.0
-    interval = float(found["interval"].ravel()[0])
+    start = one_number(found["start"], "a start", path) if "start" in found else 0.0
+    interval = one_number(found["interval"], "an interval", path)
     return TimeGathers(found["traces"], interval, found["sources"], found["receivers"], start, None if wavelet is None else wavelet.ravel())
 
 

@@ -106,7 +106,10 @@ class Scaling:
 
     def squared_slowness(self, metres_per_second: ArrayLike) -> Array:
         """m' = (c / v)^2 of speeds in m/s."""
-        return np.asarray(self.speeds(metres_per_second) ** -2.0)
+        speeds = self.speeds(metres_per_second)
+        if not np.all(speeds > 0):
+            raise ProblemError(f"squared slownesses of speeds from {np.min(metres_per_second):g} m/s were asked for; expected positive speeds")
+        return np.asarray(speeds**-2.0)
 
     def speeds_of(self, squared_slowness: ArrayLike) -> Array:
         """Speeds in m/s of squared slownesses m'."""

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.sampled import sampled
 
+from .gathers import real_array
 from .scaling import Scaling
 
 Array = NDArray[Any]
@@ -43,17 +44,21 @@ class VelocityModel:
     origin: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=float)
+        values = real_array("speeds", self.values)
         if values.ndim != 2 or min(values.shape) < 2:
             raise ProblemError(f"a velocity model was given with shape {values.shape}; expected (n_x, n_z)")
-        if not np.all(np.isfinite(values)) or values.min() <= 0:
-            raise ProblemError(f"a velocity model runs from {np.nanmin(values):g} to {np.nanmax(values):g}; expected finite positive speeds in m/s")
+        unknown = int(np.sum(~np.isfinite(values)))
+        if unknown:
+            raise ProblemError(f"{unknown} of {values.size} nodes of a velocity model are NaN or infinite; expected finite positive speeds in m/s")
+        if values.min() <= 0:
+            raise ProblemError(f"a velocity model runs from {values.min():g} to {values.max():g}; expected finite positive speeds in m/s")
         steps = np.asarray(self.spacing, dtype=float)
         if steps.shape not in ((), (2,)) or not np.all((steps > 0) & (steps < np.inf)):
             raise ProblemError(f"a velocity model was given spacing={self.spacing}; expected a positive number of metres, one or one per axis")
-        if values.max() < SLOWEST:
-            hint = "these look like km/s: multiply by 1000" if values.max() * 1000 <= FASTEST else "SI units are read"
-            raise ProblemError(f"a velocity model runs from {values.min():g} to {values.max():g} where m/s are expected; {hint}")
+        if values.max() < SLOWEST or values.max() > FASTEST or values.min() < SLOWEST / 10:
+            raise ProblemError(f"a velocity model runs from {values.min():g} to {values.max():g} where m/s are expected; {_unit_hint(values)}")
+        if np.shape(self.origin) != (2,) or not np.all(np.isfinite(self.origin)):
+            raise ProblemError(f"a velocity model was given origin={self.origin!r}; expected the position (x, z) of its first node, in metres")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "spacing", tuple(np.broadcast_to(steps, (2,)).tolist()))
         object.__setattr__(self, "origin", (float(self.origin[0]), float(self.origin[1])))
@@ -93,7 +98,8 @@ class VelocityModel:
         Raises:
             ProblemError: a spacing that leaves no two nodes.
         """
-        if not spacing > 0 or any(high - low < spacing for low, high in self.bounds):
+        check_length("regridded", "spacing", spacing)
+        if spacing == 0 or any(high - low < spacing for low, high in self.bounds):
             raise ProblemError(f"a model of {self.values.shape} nodes was asked for a spacing of {spacing:g} m; it needs room for two nodes at least")
         slowness = 1 / self.values
         for axis, (nodes, step) in enumerate(zip(self.axes, self.spacing, strict=True)):
@@ -108,6 +114,7 @@ class VelocityModel:
             length: standard deviation, metres.
             fixed_above: depth down to which the model stays as it is, such as the sea floor; nothing above it enters below.
         """
+        check_length("smoothed", "length", length)
         slowness = 1 / self.values
         below = self.axes[1] > fixed_above
         part = slowness[:, below]
@@ -121,6 +128,11 @@ class VelocityModel:
         """Return a one-dimensional start: the mean slowness of each depth, and a polynomial of depth through it unless `degree` is None."""
         z = self.axes[1]
         below = z > fixed_above
+        if degree is not None and int(np.sum(below)) <= degree:
+            raise ProblemError(
+                f"a trend of degree {degree} was asked for below {fixed_above:g} m, where the model has {int(np.sum(below))} depths; expected more "
+                "depths than the degree"
+            )
         mean = np.mean(1 / self.values, axis=0)
         if degree is not None:
             centred = (z - z.mean()) / np.ptp(z)
@@ -145,6 +157,23 @@ class VelocityModel:
         x, z = coordinates
         along, down = (units.lengths(axis) for axis in self.axes)
         return sampled(name, {x: along, z: down}, units.squared_slowness(self.values), order=1)
+
+
+def check_length(asked: str, name: str, value: Any) -> None:
+    """A length is a number of metres that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= float(value) < np.inf:
+        raise ProblemError(f"a velocity model was to be {asked} with {name}={value!r}; expected a number of metres that is not negative")
+
+
+def _unit_hint(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    if high > FASTEST:
+        return "these look like mm/s, or m/s read with unit=\"km/s\": divide by 1000" if low / 1000 >= SLOWEST else "no rock is as fast"
+    if 1 / FASTEST <= low and high <= 1 / SLOWEST:
+        return "these look like slownesses in s/m: give 1 / values"
+    if high < SLOWEST:
+        return "these look like km/s: multiply by 1000" if SLOWEST <= 1000 * high <= FASTEST else "SI units are read"
+    return f"{int(np.sum(values < SLOWEST / 10))} of {values.size} nodes are slower than {SLOWEST / 10:g} m/s and may be in km/s"
 
 
 def _resampled(line: Array, nodes: Array, new: Array, step: float, spacing: float) -> Array:
