@@ -17,7 +17,8 @@ from pinnsiren.compiler.lowering import jets_in
 from pinnsiren.ir import Jet, ProblemIR, Residual, partial_derivative, unknown_symbol
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.language.operators import NormalComponent
-from pinnsiren.language.sources import SourceFamily, select_shot
+from pinnsiren.language.shot_families import ShotEvaluator
+from pinnsiren.language.sources import SourceFamily
 
 Arrays = Mapping[str, Any]
 
@@ -150,20 +151,16 @@ def _coefficient_evaluator(expressions: list[Any], ir: ProblemIR) -> Callable[[N
     """Compile coefficients of points and normals; source families give one column per shot."""
     normals = [sp.Symbol(f"normal_{symbol}", real=True) for symbol in ir.coordinates]
     names = {NormalComponent(symbol): normal for symbol, normal in zip(ir.coordinates, normals, strict=True)}
-    flat: list[Any] = []
-    slots: list[list[int]] = []
-    for expression in expressions:
-        plain = expression.xreplace(names)
-        members = [select_shot(plain, shot) for shot in range(ir.n_shots)] if plain.has(SourceFamily) else [plain]
-        slots.append(list(range(len(flat), len(flat) + len(members))))
-        flat += members
-    compiled = evaluator(flat, [*ir.coordinates, *normals]) if flat else None
+    symbols = [*ir.coordinates, *normals]
+    plain = [expression.xreplace(names) for expression in expressions]
+    shared = [index for index, expression in enumerate(plain) if not expression.has(SourceFamily)]
+    compiled = evaluator([plain[index] for index in shared], symbols) if shared else None
+    by_shot = {index: ShotEvaluator.of(plain[index], ir.n_shots, symbols) for index in range(len(plain)) if index not in shared}
 
     def evaluate(columns: NDArray[np.float64]) -> list[NDArray[Any]]:
-        if compiled is None:
-            return []
-        values = compiled(columns)
-        return [_drop_zero_imaginary(np.stack([values[index] for index in slot], axis=1)) for slot in slots]
+        found = {} if compiled is None else dict(zip(shared, (values[:, None] for values in compiled(columns)), strict=True))
+        found |= {index: family(columns) for index, family in by_shot.items()}
+        return [_drop_zero_imaginary(found[index]) for index in range(len(plain))]
 
     return evaluate
 

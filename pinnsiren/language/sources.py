@@ -143,6 +143,20 @@ def expand_sources(expression: Any) -> Any:
     return expression.replace(lambda node: isinstance(node, SOURCE_HEADS), lambda node: node.doit())
 
 
+def families_in(expression: Any) -> list[Any]:
+    """Return the source families of an expression, each once, in the order of its tree; nothing looks inside one."""
+    found: dict[Any, None] = {}
+    nodes = [expression]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, SourceFamily):
+            found.setdefault(node)
+        else:
+            nodes += reversed(node.args)
+    return list(found)
+
+
 def select_shot(expression: Any, shot: int) -> Any:
     """Return the expression with every source family replaced by its member of the shot."""
-    return expression.replace(lambda node: isinstance(node, SourceFamily), lambda node: node.args[shot])
+    families = families_in(expression)
+    return expression.xreplace({family: family.args[shot] for family in families}) if families else expression

@@ -15,6 +15,7 @@ from pinnsiren.language.conditions import ConditionResidual, Observations
 from pinnsiren.language.declaration import Declaration
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.operators import NormalComponent, expand_operators
+from pinnsiren.language.shot_families import group_shots
 from pinnsiren.language.sources import GaussianSource, SourceFamily, select_shot
 from pinnsiren.language.symbols import declaration_of, is_field, is_unknown
 
@@ -78,8 +79,25 @@ def _is_real(problem: Declaration, expressions: Iterable[Any]) -> bool:
     return not any(declaration_of(candidate).is_complex for candidate in fields or problem.fields)
 
 
+def _suspects(problem: Declaration, expression: Any, points: NDArray[np.float64], real: bool) -> Iterable[int]:
+    """Return the shots that have to be looked at one by one: of many that differ in numbers, those with a value that is not finite or not real."""
+    if not problem.n_shots or not expression.has(SourceFamily):
+        return (0,)
+    suspects: set[int] = set()
+    for group in group_shots(expression, problem.n_shots):
+        for part in coordinate_parts(expand_operators(group.expression)):
+            values = group.evaluate_part(part, problem.domain.coordinates, points)
+            bad = ~np.all(np.isfinite(values), axis=0)
+            amplitude = part.replace(lambda node: isinstance(node, GaussianSource), lambda node: node.amplitude)
+            if real and not holds_unknowns(amplitude):
+                levels = group.evaluate_part(amplitude, problem.domain.coordinates, points)
+                bad |= np.any(np.abs(np.imag(levels)) > ROUNDING * np.abs(levels), axis=0)
+            suspects.update(shot for shot, found in zip(group.shots, bad, strict=True) if found)
+    return sorted(suspects)
+
+
 def _check_parts(problem: Declaration, place: str, expression: Any, points: NDArray[np.float64], real: bool) -> None:
-    for shot in shots_of(problem, expression):
+    for shot in _suspects(problem, expression, points, real):
         for part in coordinate_parts(select_shot(expand_operators(expression), shot)):
             values = evaluate_on(part, problem.domain.coordinates, points)
             if not np.all(np.isfinite(values)):
