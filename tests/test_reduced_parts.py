@@ -1,7 +1,10 @@
 """The parts of the reduced inversion: exact derivatives, bounds, priors, and the reading of several frequencies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 import sympy as sp
 
 import pinnsiren as ps
@@ -9,10 +12,14 @@ from pinnsiren.networks import Siren
 from pinnsiren.reference_solvers.closed_forms import penetrable_disc
 from pinnsiren.reference_solvers.frequency_domain import Grid
 from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
-from pinnsiren.training.reduced.beliefs import TwoPhaseMedium
+from pinnsiren.training.reduced import gauss_newton
+from pinnsiren.training.reduced.beliefs import BELIEFS, TwoPhaseMedium, beliefs_of
+from pinnsiren.training.reduced.confidence import deviation_from_parameters
+from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
 from pinnsiren.training.reduced.roughness import Roughness
+from pinnsiren.training.reduced.search import resolving
 from pinnsiren.training.reduced.survey import read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
@@ -82,6 +89,73 @@ def test_the_gradient_of_the_misfit_is_exact(estimate, scheme):
     exact = 2 * here.residual @ (here.jacobian @ direction[ACTIVE])
     ahead, behind = (linearised.linearise(model + sign * STEP * direction, derivative=False).misfit for sign in (1, -1))
     assert exact == pytest.approx((ahead - behind) / (2 * STEP), rel=DERIVATIVE_TOLERANCE)
+
+
+@pytest.mark.parametrize("scheme", ["nine_point", "order4"])
+def test_the_slope_is_exact_also_where_some_receivers_stand_for_all(scheme):
+    kept = np.array([[True, True, False, True], [True, False, True, True]])
+    surveys = [LinearisedSimulator(simulator(scheme=scheme), (0, 1), kept, active=ACTIVE, sampled=sampled) for sampled in (None, 2)]
+    everything, some = (survey.linearise(medium().model()) for survey in surveys)
+    assert len(some.jacobian) < len(everything.jacobian)
+    assert some.slope == pytest.approx(everything.slope, rel=1e-9, abs=1e-9 * np.abs(everything.slope).max())
+    assert everything.slope == pytest.approx(everything.jacobian.T @ everything.residual)
+
+
+def test_rows_of_some_receivers_stand_for_all_on_the_average():
+    linearised, first = LinearisedSimulator(simulator((7.0,)), (0,), active=ACTIVE, sampled=2), medium().model()
+    # Media so close that the Hessian is the same, of different bits: each draws other receivers.
+    ratios = [np.sum(linearised.linearise(first * (1 + 1e-9 * number)).jacobian ** 2) for number in range(60)]
+    everything = LinearisedSimulator(simulator((7.0,)), (0,), active=ACTIVE).linearise(first)
+    # 60 draws of 2 of 4 receivers whose powers differ: the mean is known to a tenth.
+    assert np.mean(ratios) == pytest.approx(np.sum(everything.jacobian**2), rel=0.1)
+
+
+SINGLE_PRECISION = 1e-4
+
+
+def test_the_curvature_in_the_parameters_is_that_of_rows_and_prior():
+    chance = np.random.default_rng(2)
+    rows, slopes, differences = chance.normal(size=(30, 50)), chance.normal(size=(50, 12)), sparse.random(60, 50, 0.2, random_state=3).tocsr()
+    expected = slopes.T @ (2 * rows.T @ rows + (differences.T @ differences).toarray()) @ slopes
+    found = parameter_curvature(rows, slopes, differences.T @ differences)
+    assert found == pytest.approx(expected, rel=SINGLE_PRECISION, abs=SINGLE_PRECISION * np.abs(expected).max())
+
+
+def test_noise_moves_the_medium_as_the_covariance_of_least_squares_says():
+    chance = np.random.default_rng(2)
+    rows, slopes = chance.normal(size=(90, 50)), chance.normal(size=(50, 12))
+    moved = rows @ slopes
+    # Residuals of variance 1/90 each; parameters by least squares.
+    covariance = slopes @ np.linalg.inv(moved.T @ moved) @ slopes.T / 90
+    found = deviation_from_parameters(rows, slopes, sparse.csr_matrix((50, 50)), 90)
+    # Damped by a millionth of the curvature.
+    assert found == pytest.approx(np.sqrt(np.diag(covariance)), rel=1e-3)
+
+
+@pytest.mark.parametrize("moving", [20, 1000], ids=["some parameters", "all parameters"])
+def test_a_descent_with_more_nodes_than_parameters_explains_the_data(monkeypatch, moving):
+    monkeypatch.setattr(gauss_newton, "MOST_MOVING", moving)
+    target, found = medium(seed=4, width=4), medium(seed=0, width=4)
+    assert len(found.vector()) < int(ACTIVE.sum())
+    true = simulator((7.0,))
+    acquisition = replace(true.acquisition, measurements=true.predicted(target.model()))
+    linearised = LinearisedSimulator(true.renewed(acquisition), (0,), active=ACTIVE, sampled=3)
+    before = linearised.linearise(found.model(), derivative=False).misfit
+    after = MediumFit(found, None, lambda phi, objective: None, lambda: False).descend(linearised, 0.0, 12).misfit
+    assert after < 0.05 * before
+
+
+@pytest.mark.parametrize(("belief", "frequency"), [("none", 10.0), ("few edges", 30.0)])
+def test_networks_keep_their_frequencies_until_the_box_holds_more_waves(belief, frequency):
+    # 13 radians from the middle to the rim: k = 26 in half a unit.
+    usual, shorter = (read_survey(declared((6.0, k)), step=0.02, most_nodes=4000, estimate_amplitudes=False, seed=0) for k in (9.0, 52.0))
+    assert resolving(Siren(48, 2), BELIEFS[belief], usual).omega_0 == frequency
+    assert resolving(Siren(48, 2), BELIEFS[belief], shorter).omega_0 == pytest.approx(2 * frequency)
+
+
+def test_a_medium_that_starts_as_more_than_a_background_is_not_believed_to_have_few_edges():
+    assert [belief.name for belief in beliefs_of("auto")] == ["none", "few edges"]
+    assert [belief.name for belief in beliefs_of("auto", uniform=False)] == ["smooth", "total variation"]
 
 
 def test_traces_that_are_left_out_leave_no_rows():

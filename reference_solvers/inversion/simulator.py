@@ -13,7 +13,6 @@ enters the residual, and by its optimality not the gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -103,12 +102,18 @@ class Simulator:
         self.estimates_amplitudes = estimate_amplitudes
         self.wave_solves = 0
         self.factorisations = 0
+        self._prepared: dict[int, _Frequency] = {}
         modelling.grid.check_points(acquisition.receivers, "receivers")
         modelling.grid.check_points(acquisition.sources, "sources")
 
-    @cached_property
-    def _prepared(self) -> dict[int, _Frequency]:
-        return {}
+    def renewed(self, acquisition: Acquisition) -> Simulator:
+        """Return a simulator of the same sources, receivers and frequencies with other noise or traces; what was prepared serves both.
+
+        The incident waves are most of what is prepared: closed forms on all nodes, layers included.
+        """
+        other = Simulator(acquisition, self.modelling, self.start, estimate_amplitudes=self.estimates_amplitudes)
+        other._prepared = self._prepared
+        return other
 
     def frequency(self, number: int) -> _Frequency:
         """What belongs to one frequency, prepared at first use."""

@@ -16,7 +16,6 @@ from pinnsiren.errors import CompileError
 from pinnsiren.language.conditions import PML, Observations
 from pinnsiren.language.domains import Box
 from pinnsiren.language.numeric import evaluate_on
-from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.sources import GaussianSource, select_shot
 from pinnsiren.language.symbols import declaration_of
@@ -97,8 +96,6 @@ def read_medium(problem: Problem) -> DeclaredMedium:
         raise CompileError(f"`{problem.name}` is not declared on a box of the plane")
     if len(problem.coefficients) != 1 or problem.scalars:
         raise CompileError(f"`{problem.name}` solves for {len(problem.coefficients)} coefficient fields; expected one, a squared slowness")
-    if any(isinstance(condition, (Penalty, Prior)) for condition in problem.conditions):
-        raise CompileError("a Prior or Penalty is declared; this formulation brings one and weighs it by the noise: leave it out, or set prior_power")
     unknown = problem.coefficients[0]
     declaration = declaration_of(unknown)
     low, high = declaration.bounds

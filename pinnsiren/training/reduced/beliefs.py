@@ -54,8 +54,16 @@ BELIEFS = {
 }
 
 
-def beliefs_of(prior: str) -> tuple[Belief, ...]:
-    """Return the belief that is asked for and, behind it, the one that bears witness; `auto` chooses between both."""
+def beliefs_of(prior: str, uniform: bool = True) -> tuple[Belief, ...]:
+    """Return the belief that is asked for and, behind it, the one that bears witness; `auto` chooses between both.
+
+    Args:
+        prior: by name.
+        uniform: whether the medium starts uniform. One that does not is no object in front of a background: its change from the start has edges
+            everywhere, and what the data do not see is better left as it was than to the network.
+    """
+    if prior == AUTO and not uniform:
+        return BELIEFS[SMOOTH], BELIEFS[TOTAL_VARIATION]
     first = {AUTO: NONE, TWO_PHASES: FEW_EDGES}.get(prior, prior)
     second = FEW_EDGES if first in (NONE, SMOOTH) else NONE
     return BELIEFS[first], BELIEFS[second]

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sparse
 from numpy.typing import NDArray
 
+from pinnsiren.training.reduced.gauss_newton import parameter_curvature
 from pinnsiren.training.reduced.search import Search
 from pinnsiren.training.reduced.survey import Survey
 
@@ -55,16 +57,29 @@ def noise_deviation(survey: Survey, answer: Search) -> Array:
     here = survey.linearised(survey.order).linearise(answer.medium.model())
     rows = here.jacobian * np.exp(answer.medium.log_model())
     slopes = answer.medium.jacobian()
-    curvature = np.zeros((rows.shape[1], rows.shape[1]))
+    curvature = sparse.csr_matrix((rows.shape[1], rows.shape[1]))
     if answer.fit.prior is not None:
         penalty = answer.fit.prior.rows(answer.fit.change())
-        curvature = answer.weight * (penalty.T @ penalty).toarray()
+        curvature = answer.weight * (penalty.T @ penalty)
+    if slopes.shape[1] < slopes.shape[0]:
+        return deviation_from_parameters(rows, slopes, curvature, len(here.residual))
     kernel = slopes @ slopes.T
-    product = (2 * rows.T @ rows + curvature) @ kernel
+    product = (2 * rows.T @ rows + curvature.toarray()) @ kernel
     size = float(np.linalg.norm(product))
     response = kernel @ scipy.linalg.solve(product + DAMPING * size * np.eye(len(product)), 2 * rows.T)
     # Residuals at the noise floor have a sum of squares of one.
-    return np.asarray(np.linalg.norm(response, axis=1) / np.sqrt(len(rows)))
+    return np.asarray(np.linalg.norm(response, axis=1) / np.sqrt(len(here.residual)))
+
+
+def deviation_from_parameters(rows: Array, slopes: Array, curvature: Any, count: int) -> Array:
+    """Return the same where the nodes are more than the parameters: S = 2 G (G'M G + d)^-1 (J G)' / sqrt(count)."""
+    product = parameter_curvature(rows, slopes, curvature)
+    data = parameter_curvature(rows, slopes, sparse.csr_matrix(curvature.shape))
+    product[np.diag_indices_from(product)] += DAMPING * float(np.linalg.norm(product))
+    inverse = scipy.linalg.inv(product)
+    # S S' = G C G', C = 2 inverse data inverse / count.
+    covariance = inverse @ data @ inverse * (2 / count)
+    return np.asarray(np.sqrt(np.maximum(np.einsum("ij,ij->i", slopes @ covariance, slopes), 0)))
 
 
 def doubts(survey: Survey, answer: Search, witness: Search | None, checked: float) -> list[str]:

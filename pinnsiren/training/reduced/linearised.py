@@ -3,10 +3,13 @@
     P u(m + dm) = P u(m) + J dm + ...,    J[(g, s), i] = - w^2 (lambda_g . dM/dm_i u_s),    A' lambda_g = P' e_g
 
 One factorisation per frequency and one solve per source and receiver give all rows: receivers serve all sources, and the operator is symmetric.
+Large surveys take the rows of some receivers, drawn anew for every model, and the exact gradient from one adjoint solve per source: a Hessian that is
+wrong by a little costs a step a little, the gradient decides where the steps end (Byrd, Chin, Neveitt and Nocedal 2011).
 
 Input: `Simulator`, squared slowness. Output: `Linearisation`: residual and Jacobian in units of the declared noise.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +31,16 @@ class Linearisation:
 
     Attributes:
         residual: (n_rows,), real: real and imaginary parts of all observed traces.
-        jacobian: (n_rows, n_active), derivative in the squared slowness where it may change; empty when it was not asked for.
+        jacobian: (n_rows, n_active), derivative in the squared slowness where it may change; empty when it was not asked for. Rows of some receivers
+            only, scaled to stand for all, where they are sampled.
+        slope: (n_active,), J' residual of all rows.
         relative: |P u - d| / |d| per frequency.
         amplitudes: (n_frequencies, n_sources), fitted factors, ones unless estimated.
     """
 
     residual: Array
     jacobian: Array
+    slope: Array
     relative: Array
     amplitudes: Array
 
@@ -68,6 +74,7 @@ class LinearisedSimulator:
         kept: (n_sources, n_receivers), traces that count; None for all that were observed.
         corrections: (n_frequencies, n_sources, n_receivers), what a finer grid predicts beyond this one, or None.
         active: (n_x, n_y), where the medium may change; None for everywhere.
+        sampled: receivers whose rows stand for all in the Jacobian; None for all. Not together with fitted amplitudes.
         remembered: fields of the last model per frequency, shared by those who ask for the same simulator; None for a memory of its own.
     """
 
@@ -79,7 +86,9 @@ class LinearisedSimulator:
         corrections: Array | None = None,
         active: Array | None = None,
         remembered: "dict[int, Solved] | None" = None,
+        sampled: int | None = None,
     ) -> None:
+        self.sampled = None if simulator.estimates_amplitudes else sampled
         self.simulator, self.frequencies, self.corrections = simulator, frequencies, corrections
         shape = simulator.modelling.grid.shape
         self.active = np.ones(shape, dtype=bool).ravel() if active is None else np.asarray(active).ravel()
@@ -96,6 +105,7 @@ class LinearisedSimulator:
         return Linearisation(
             np.concatenate([share * part.residual for part in parts]),
             np.concatenate([share * part.jacobian for part in parts]) if derivative else np.zeros((0, int(self.active.sum()))),
+            share**2 * np.sum([part.slope for part in parts], axis=0),
             np.concatenate([part.relative for part in parts]),
             np.concatenate([part.amplitudes for part in parts]),
         )
@@ -114,17 +124,41 @@ class LinearisedSimulator:
         unit = acquisition.noise[number] * acquisition.scale(number) * np.sqrt(self.kept.sum() / _count(acquisition))
         rows = np.flatnonzero(self.kept.T.ravel())
         picked = residual.ravel()[rows] / unit
-        jacobian = np.zeros((0, int(self.active.sum())))
-        if derivative:
+        residual_rows = np.concatenate([picked.real, picked.imag])
+        jacobian, slope = np.zeros((0, int(self.active.sum()))), np.zeros(int(self.active.sum()))
+        if derivative and self.sampled is not None and self.sampled < len(data):
+            jacobian = self._sampled_rows(number, operator, total, unit)
+            slope = self._slope(number, operator, total, residual / unit**2)
+        elif derivative:
             adjoint = simulator.counted_solve(operator, setting.sampler.T.toarray().astype(complex))
             scale = np.broadcast_to(factors, data.shape).ravel()[rows] / unit
             complex_rows = self._jacobian(number, operator, adjoint, total, rows) * scale[:, None]
             if simulator.estimates_amplitudes:
                 complex_rows = _without_amplitudes(complex_rows, predicted.ravel()[rows], rows % data.shape[1])
             jacobian = np.concatenate([complex_rows.real, complex_rows.imag])
+            slope = jacobian.T @ residual_rows
         size = float(np.linalg.norm(np.where(self.kept.T, data, 0)))
         relative = np.array([np.linalg.norm(residual) / size])
-        return Linearisation(np.concatenate([picked.real, picked.imag]), jacobian, relative, factors[None])
+        return Linearisation(residual_rows, jacobian, slope, relative, factors[None])
+
+    def _sampled_rows(self, number: int, operator: HelmholtzOperator, total: Array, unit: float) -> Array:
+        """Rows of receivers drawn by chance that the model alone decides, so that a run that is taken up again draws the same."""
+        heard = np.flatnonzero(self.kept.any(axis=0))
+        chance = np.random.default_rng(zlib.crc32(operator.model.tobytes()))
+        chosen = np.sort(chance.choice(heard, min(self.sampled or len(heard), len(heard)), replace=False))
+        sampler = self.simulator.frequency(number).sampler[chosen]
+        adjoint = self.simulator.counted_solve(operator, sampler.T.toarray().astype(complex))
+        rows = np.flatnonzero(self.kept.T[chosen].ravel())
+        scale = np.sqrt(self.kept.sum() / len(rows)) / unit
+        complex_rows = self._jacobian(number, operator, adjoint, total, rows) * scale
+        return np.concatenate([complex_rows.real, complex_rows.imag])
+
+    def _slope(self, number: int, operator: HelmholtzOperator, total: Array, residual: Array) -> Array:
+        """J' residual of all rows from one adjoint solve per source; `residual` is (n_receivers, n_sources)."""
+        setting = self.simulator.frequency(number)
+        adjoint = self.simulator.counted_solve(operator, setting.sampler.T @ np.conj(residual))
+        d = operator.discretisation
+        return np.asarray(-(d.angular_frequency**2) * np.real(d.mass_gradient(adjoint, total)).ravel()[self.active])
 
     def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
         """Operator, fields and predictions; a step that was tried and accepted asks for them twice."""

@@ -18,7 +18,7 @@ from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, TwoPha
 from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
-from pinnsiren.training.reduced.search import RAISING, Search, build_search
+from pinnsiren.training.reduced.search import RAISING, Search, build_search, resolving
 from pinnsiren.training.reduced.survey import read_survey
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
-POLISH = 5  # rounds at the last weight
+POLISH, POLISH_LARGE = 5, 1  # rounds at the last weight; where all rows are not affordable, more are not either
 SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
 FINAL, PHASES = 2, 3
 
@@ -72,8 +72,11 @@ class ReducedRun(AbstractRun):
             seed=settings.seed,
         )
         self.searches: list[Search] = [
-            build_search(self.survey, belief, method.network, settings.seed, self._expired) for belief in beliefs_of(method.prior)
+            build_search(self.survey, belief, method.network, settings.seed, self._expired)
+            for belief in beliefs_of(method.prior, self.survey.starts_uniform)
         ]
+        if self.survey.is_coarse:
+            self.survey.correct(self.survey.declared.start, self.survey.finer.start)
         self.stage, self.winner, self.checked_receivers, self.finished = 0, 0, False, False
         self.estimate, self.elapsed, self.last_seconds = np.inf, 0.0, 0.0
         self.deadline = np.inf
@@ -90,6 +93,8 @@ class ReducedRun(AbstractRun):
         floor_known = self.stage >= FINAL or not any(self.survey.declared.undeclared)
         weight, group = search.weight, search.group
         here = search.advance(self.survey, self._kept(), floor_known)
+        if self.survey.is_coarse and self.stage < FINAL and search.group > group:
+            self.survey.correct(search.medium.model(), fine_model(search.medium, self.survey.finer))
         self.last_seconds = perf_counter() - begun
         late = self.stage < FINAL and self.elapsed + self.last_seconds > SHARES[self.stage] * self.settings.seconds
         if search.done or late:
@@ -157,7 +162,8 @@ class ReducedRun(AbstractRun):
         self.survey.correct(model, fine_model(chosen.medium, self.survey.finer))
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
-        final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
+        final.group, final.weight, final.lowering = final.last, RAISING * chosen.weight, FINE_LOWERING
+        final.polish = POLISH if self.survey.sampled is None else POLISH_LARGE
         self.searches.append(final)
         self.stage = FINAL
 
@@ -249,7 +255,7 @@ class ReducedRun(AbstractRun):
     def model(self) -> ReducedModel:
         """Return the medium of the last search."""
         answer = self.searches[-1] if self.stage >= FINAL else self.searches[self.stage]
-        network = self.method.network.with_frequencies(answer.belief.frequency, answer.belief.frequency)
+        network = resolving(self.method.network, answer.belief, self.survey)
         return build_model(self.compiled, self.survey, network, self.settings.seed, answer.medium, self.deviation)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------------------------------

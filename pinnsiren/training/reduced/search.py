@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.networks import AbstractNetwork
+from pinnsiren.networks import Siren
 from pinnsiren.training.method import StateTree
 from pinnsiren.training.reduced.beliefs import Belief, TwoPhaseMedium
 from pinnsiren.training.reduced.gauss_newton import MediumFit
@@ -26,12 +26,15 @@ Array = NDArray[Any]
 
 FIRST_WEIGHT = 20.0  # times the misfit of the start, at which a prior of a few percent of the nodes still hides the data
 LOWERING, RAISING = 1 / 3, 3.0
-STEPS = 8  # Gauss-Newton steps per weight
+STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
 FEWEST_WEIGHTS = 3
 MOST_WEIGHTS = 14
 WORSE = 0.97  # the traces held back must get better by more, where they say when to stop
 FIRST_DAMPING = 1e-3
+# Of the shortest wave from the middle of the box to its rim: up to there the frequencies of the beliefs hold. Data show half a wavelength and no
+# less, so that a box of more wavelengths asks for sines as many times as fast.
+RADIANS = 13.0
 
 
 @dataclass
@@ -94,7 +97,8 @@ class Search:
         if not self.tried and self.weight == 0 and has_prior:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
-        here = self.fit.descend(simulator, self.weight, STEPS, 0.0 if has_prior or not floor_known else 1.0)
+        steps = STEPS if survey.sampled is None else STEPS_SAMPLED
+        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior or not floor_known else 1.0)
         checked = here
         if kept is not None:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
@@ -152,10 +156,20 @@ class Search:
         self.relative = np.atleast_1d(np.asarray(state["relative"]))
 
 
-def build_search(survey: Survey, belief: Belief, network: AbstractNetwork, seed: int, expired: Callable[[], bool]) -> Search:
+def resolving(network: Siren, belief: Belief, survey: Survey) -> Siren:
+    """Fill in the frequencies of a network: those of the belief, raised where the waves of the survey are shorter against the box."""
+    modelling, declared = survey.declared.modelling, survey.declared
+    half_side = 0.5 * float(np.max(np.array(modelling.grid.high) - np.array(modelling.grid.low)))
+    slowness = float(np.mean(np.sqrt(declared.start[declared.active])))
+    radians = float(declared.acquisition.angular_frequencies.max()) * slowness * half_side
+    frequency = belief.frequency * max(1.0, radians / RADIANS)
+    return network.with_frequencies(frequency, frequency)
+
+
+def build_search(survey: Survey, belief: Belief, network: Siren, seed: int, expired: Callable[[], bool]) -> Search:
     """Begin at the declared start."""
     declared = survey.declared
     grid = declared.modelling.grid
-    medium = NetworkMedium(network.with_frequencies(belief.frequency, belief.frequency), grid, declared.start, declared.active, declared.bounds, seed)
+    medium = NetworkMedium(resolving(network, belief, survey), grid, declared.start, declared.active, declared.bounds, seed)
     prior = None if belief.power is None else Roughness.on(grid, declared.start, declared.active, belief.power, belief.smoothing)
     return Search(belief, MediumFit(medium, prior, lambda phi, objective: None, expired), len(survey.order) - 1)

@@ -22,7 +22,10 @@ HELD_BACK = 0.15  # of the traces: they choose the prior, and are used for the a
 GRID_ERROR, AT_POINTS = 3e-3, 16.0
 CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
 LEAST_ERROR = 3e-4
-FINER_SCHEME = "order4"
+FINER_SCHEME, FINER_COST = "order4", 4  # solves on the grid of the run that one on the finer grid counts for: its nodes are four times as many
+MOST_ENTRIES, FEWEST_SAMPLED = 3_000_000, 12  # of a complex Jacobian of two frequencies, 50 MB; beyond, a third of the receivers, these at least
+UNIFORM = 1e-6
+COARSE = 8.0  # points per wavelength below which the grid is wrong by as much as usual noise, and corrected from the start on
 ASSUMED_NOISE = 1e-4  # where none is declared, until it is estimated
 FEWEST_POINTS = 5.0  # per wavelength, where the medium has more nodes than are affordable
 OUTLIER = 5.0  # a receiver whose residual is so many times the median of all, and so many times the noise, is taken for dead
@@ -61,7 +64,28 @@ class Survey:
 
     def __post_init__(self) -> None:
         self._simulator: Simulator | None = None
+        self._fine: Simulator | None = None
+        self._stale = False
         self._remembered: dict[int, Solved] = {}
+
+    @property
+    def sampled(self) -> int | None:
+        """Receivers whose rows stand for all in the Hessian; None where all are affordable."""
+        rows = self.alive.sum() * min(2, len(self.order))
+        if rows * int(self.declared.active.sum()) <= MOST_ENTRIES:
+            return None
+        return max(FEWEST_SAMPLED, len(self.declared.acquisition.receivers) // 3)
+
+    @property
+    def starts_uniform(self) -> bool:
+        """Whether the medium is the same everywhere at first."""
+        start = self.declared.start[self.declared.active]
+        return bool(np.ptp(start) <= UNIFORM * start.max())
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether the shortest waves of the start have few points only."""
+        return bool(_points_per_wavelength(self.declared).min() < COARSE)
 
     @property
     def acquisition(self) -> Acquisition:
@@ -75,29 +99,35 @@ class Survey:
             self._simulator = Simulator(
                 self.acquisition, self.declared.modelling, self.declared.start, estimate_amplitudes=self.estimate_amplitudes
             )
+        if self._stale:
+            self._simulator, self._stale = self._simulator.renewed(self.acquisition), False
         return self._simulator
 
     def renew(self) -> None:
-        """Forget what was prepared, because noise or receivers changed."""
-        self.wave_solves, self._simulator, self._remembered = self.total_solves, None, {}
+        """Forget fields and units, because noise or receivers changed."""
+        self.wave_solves, self._stale, self._remembered = self.total_solves, True, {}
 
     @property
     def total_solves(self) -> int:
         """Right-hand sides solved so far."""
-        return self.wave_solves + (0 if self._simulator is None else self._simulator.wave_solves)
+        return self.wave_solves + (0 if self._simulator is None or self._stale else self._simulator.wave_solves)
 
     def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active, self._remembered)
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active, self._remembered, self.sampled)
 
     def fine_simulator(self) -> Simulator:
         """Return the wave equation on the finer grid."""
-        return Simulator(replace(self.finer.acquisition, observed=self.alive), self.finer.modelling, self.finer.start)
+        acquisition = replace(self.finer.acquisition, observed=self.alive)
+        if self._fine is None:
+            self._fine = Simulator(acquisition, self.finer.modelling, self.finer.start)
+        return self._fine.renewed(acquisition)
 
     def correct(self, model: Array, fine_model: Array) -> None:
         """Take what the finer grid predicts beyond this one for the current medium as a correction, and its rest into the noise."""
-        fine, coarse = self.fine_simulator().predicted(fine_model), self.simulator.predicted(model)
-        self.corrections = fine - coarse
+        simulator = self.fine_simulator()
+        self.corrections = simulator.predicted(fine_model) - self.simulator.predicted(model)
+        self.wave_solves += FINER_COST * simulator.wave_solves
         data = np.array([self.acquisition.scale(number) for number in range(len(self.noise))])
         size = np.linalg.norm(np.where(self.alive, self.corrections, 0).reshape(len(data), -1), axis=1)
         rest = np.maximum(CORRECTED * size / data, LEAST_ERROR)
@@ -158,6 +188,12 @@ class Survey:
         self.renew()
 
 
+def _points_per_wavelength(declared: DeclaredInversion) -> Array:
+    """Return the points of the shortest wave of the start, per frequency."""
+    shortest = 2 * np.pi / (declared.acquisition.angular_frequencies * np.sqrt(declared.start.max()))
+    return np.asarray(shortest / max(declared.modelling.grid.step))
+
+
 def read_finer(problem: Problem, declared: DeclaredInversion) -> DeclaredInversion:
     """Return the declaration on the grid twice as fine, for another scheme: what both share is not the discretisation."""
     finer = read_inversion(problem, step=0.5 * max(declared.modelling.grid.step), noise=ASSUMED_NOISE)
@@ -182,7 +218,7 @@ def read_survey(problem: Problem, *, step: float | None, most_nodes: int, estima
     finer = read_finer(problem, declared)
     acquisition = declared.acquisition
     alive = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
-    points = 2 * np.pi / (acquisition.angular_frequencies * np.sqrt(declared.start.max()) * max(declared.modelling.grid.step))
+    points = _points_per_wavelength(declared)
     held = np.random.default_rng(seed).random(alive.shape) < HELD_BACK
     survey = Survey(
         declared=declared,
