@@ -3,7 +3,8 @@
 Input: A, g, initial values. Output: the polynomials in time of all panels. A polynomial of degree s takes the value at the start of a panel and
 fulfils the equation at s points, the last of them its end: order 2 s - 1 there, and whatever decays much faster than a panel is damped, not only
 bounded. The matrix of d/dt on the points is diagonalised, so that a panel costs s solutions with A - lambda / length, of which one of each conjugate
-pair is made; factors are kept as long as panels keep their length. Lengths are the time over powers of two, chosen by how fast the polynomials fall off.
+pair is made; factors are kept as long as panels keep their length. Lengths are the time over powers of two, chosen by how fast the polynomials fall
+off.
 
 Reference: Hairer and Wanner (1996), Solving ordinary differential equations II, section IV.8 (the transformation), IV.5 (Radau IIA).
 """
