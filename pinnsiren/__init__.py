@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from pinnsiren.storage import load
     from pinnsiren.training.cloud_distance import CloudDistance
     from pinnsiren.training.cosine_least_squares import CosineLeastSquares
+    from pinnsiren.training.diffusion_march import DiffusionMarch
     from pinnsiren.training.first_arrivals import FirstArrivals
     from pinnsiren.training.gauss_newton import GaussNewton
     from pinnsiren.training.gradient_methods import LBFGS, Adam
@@ -89,6 +90,7 @@ _LOADED_ON_USE = {
     "CausalWeighting": "pinnsiren.training.network_schedules",
     "CloudDistance": "pinnsiren.training.cloud_distance",
     "CosineLeastSquares": "pinnsiren.training.cosine_least_squares",
+    "DiffusionMarch": "pinnsiren.training.diffusion_march",
     "FirstArrivals": "pinnsiren.training.first_arrivals",
     "FourierFeatureMLP": "pinnsiren.networks",
     "GaussNewton": "pinnsiren.training.gauss_newton",
@@ -134,7 +136,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Adam", "Ball", "Box", "CausalWeighting", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares", "Dirichlet", "Disk",
+    "Adam", "Ball", "Box", "CausalWeighting", "CloudDistance", "CompileError", "Constraint", "CosineLeastSquares",
+    "DiffusionMarch", "Dirichlet", "Disk",
     "EvaluationError", "EvaluationWarning", "FirstArrivals", "FourierFeatureMLP", "GaussNewton", "GaussianSource", "InitialCondition", "Interval",
     "JointLeastSquares", "LBFGS", "LeastSquares", "MLP", "ModuleNetwork", "Neumann", "Observations", "PML", "Penalty", "PenaltyInversion",
     "Periodic", "PinnsirenError", "PinnsirenWarning", "Plan", "PlaneWaves", "PointCloud", "Polygon", "Prior", "Problem", "ProblemError",

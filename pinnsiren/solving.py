@@ -29,6 +29,7 @@ from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
 from pinnsiren.training.device import resolve_device, torch_version
+from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS
@@ -66,6 +67,7 @@ CANDIDATES: tuple[AbstractMethod, ...] = (
     PlaneWaves(),
     WaveModes(),
     WaveMarch(),
+    DiffusionMarch(),
     TimeWindows(),
     ReducedInversion(),
     JointLeastSquares(),

@@ -2,9 +2,10 @@
 
 At each step (J^T J + mu D^2) delta = -J^T r with D the column norms, or the dual form delta = -D^-2 J^T (J D^-2 J^T + mu)^-1 r when there are more
 parameters than residuals. For affine problems the last layer is solved exactly after every step and its columns are projected out of J (variable
-projection in Kaufman's form).
+projection in Kaufman's form). Elsewhere every step is bent along the valley that it follows: with r'' the second derivative of the residual along the
+step, measured by one difference, the step is delta + a/2, a = -(J^T J + mu D^2)^-1 J^T r''. A step whose bend is not small against it is damped more.
 
-Reference: Golub and Pereyra 1973; Kaufman 1975; Nielsen 1999 for the damping.
+Reference: Golub and Pereyra 1973; Kaufman 1975; Nielsen 1999 for the damping; Transtrum and Sethna 2012, arXiv:1201.5885, for the acceleration.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from pinnsiren.training.network_waves import wave_relation
 
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
 FIRST_DAMPING = 1e-2
+PROBE = 0.1  # of the step: where the difference for the second derivative is taken (Transtrum and Sethna, section 4.2)
+LARGEST_BEND = 0.75  # acceleration over step, both in units of the column norms (the same): above, the expansion does not hold
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,11 @@ class GaussNewtonRun(NetworkRun):
         start, scalars = self.parameters(), self.unknowns.clone()
         while self.damping < LARGEST_DAMPING:
             step, predicted = system.step(self.damping)
-            self._move(start, scalars, step, moving)
-            trial = self._settle()
+            bent = self._bent(system, step, start, scalars, moving)
+            trial = np.inf
+            if bent is not None:
+                self._move(start, scalars, bent, moving)
+                trial = self._settle()
             gain = (loss - trial) / max(predicted, 1e-300)
             if np.isfinite(trial) and gain > 0:
                 self.damping = max(self.damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), SMALLEST_DAMPING)
@@ -114,6 +120,17 @@ class GaussNewtonRun(NetworkRun):
         self.unknowns = scalars
         self.stuck = True
         return loss
+
+    def _bent(
+        self, system: "_DampedSystem | AccumulatedSystem", step: torch.Tensor, start: torch.Tensor, scalars: torch.Tensor, moving: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Return a step bent along its valley, None if the bend is too large; with a layer eliminated, or rows summed up, the step itself."""
+        # In single precision the difference is noise as soon as the residual is small.
+        if self.eliminate or not isinstance(system, _DampedSystem) or self.dtype != torch.float64:
+            return step
+        self._move(start, scalars, PROBE * step, moving)
+        there = self.problem.all_rows(self.module, self.training, self.unknowns)
+        return system.bent(step, there)
 
     def points_changed(self) -> None:
         """Try bold steps again if the last ones failed."""
@@ -181,10 +198,11 @@ class _DampedSystem:
         """Return the step and the decrease that the linear model predicts."""
         shifted = self.gram + damping * torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
         factor, failed = torch.linalg.cholesky_ex(shifted)
+        self.factor = factor
         if int(failed):
             return torch.zeros_like(self.norms), 1.0
         if self.dual:
-            scaled = -(self.matrix.T @ torch.cholesky_solve(self.rows[:, None], factor)[:, 0])
+            scaled = self._descent(self.rows)
         else:
             scaled = -torch.cholesky_solve(self.gradient[:, None], factor)[:, 0]
             # One step of refinement on the true residual recovers the digits that squaring the condition number costs.
@@ -195,3 +213,25 @@ class _DampedSystem:
         predicted = 0.5 * float(self.rows.pow(2).sum() - model.pow(2).sum())
         return scaled / self.norms, predicted
 
+    def bent(self, step: torch.Tensor, there: torch.Tensor) -> torch.Tensor | None:
+        """Return the last step with half the acceleration along it, None where that is not small.
+
+        Args:
+            step: as `step` returned it.
+            there: the rows at `PROBE` times the step.
+        """
+        scaled = step * self.norms
+        length = float(scaled.norm())
+        if length == 0:
+            return None
+        second = (2 / PROBE) * ((there - self.rows) / PROBE - self.matrix @ scaled)
+        acceleration = self._descent(second)
+        bend = float(acceleration.norm()) / length
+        return (scaled + 0.5 * acceleration) / self.norms if bend <= LARGEST_BEND else None
+
+    def _descent(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return -(A^T A + damping)^-1 A^T rows with the last factor, A the matrix of unit columns."""
+        if self.dual:
+            return -(self.matrix.T @ torch.cholesky_solve(rows[:, None], self.factor)[:, 0])
+        descent: torch.Tensor = -torch.cholesky_solve((self.matrix.T @ rows)[:, None], self.factor)[:, 0]
+        return descent

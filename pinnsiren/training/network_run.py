@@ -11,6 +11,8 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.training.defect import estimate_by_defect
 from pinnsiren.training.error_estimate import known_errors, with_the_unseen
+from pinnsiren.training.front_points import stretches_of
+from pinnsiren.training.front_witness import FrontWitness
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree
 from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
@@ -59,6 +61,7 @@ class NetworkRun(AbstractRun):
         self.known = without_free_constants(compiled, known)
         self.steps, self.estimate, self.next_estimate = 0, np.inf, FIRST_ESTIMATE
         self.stuck, self.undetermined = False, tuple[str, ...]()
+        self.witness: FrontWitness | None = None
         self.last_seconds = self.estimate_seconds = 0.0
 
     @abstractmethod
@@ -135,6 +138,9 @@ class NetworkRun(AbstractRun):
         start = perf_counter()
         found = estimate_by_defect(self.compiled, self.settings, self.model())
         estimate, self.undetermined = found.error, found.undetermined
+        if stretches_of(self.compiled):
+            self.witness = self.witness or FrontWitness(self.compiled, self.settings)
+            estimate = max(estimate, self.witness.least_error(self.model()))
         if estimate <= self.settings.tolerance:
             amplitude, seed = self.amplitude(), 1_000_003 * self.settings.seed + 13 * self.steps
             fresh = float(self.problem.all_rows(self.module, self.fresh, self.unknowns).norm()) / amplitude

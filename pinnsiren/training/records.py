@@ -7,6 +7,7 @@ from pinnsiren.errors import StorageError, UnknownNameError
 from pinnsiren.networks import MLP, FourierFeatureMLP, RBFNetwork, Siren
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
+from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
 from pinnsiren.training.gradient_methods import LBFGS, Adam
@@ -26,7 +27,7 @@ from pinnsiren.training.wave_modes import WaveModes
 
 _METHODS = (
     LeastSquares, JointLeastSquares, CosineLeastSquares, StretchedLeastSquares, WaveLattice, PlaneWaves, WaveModes, WaveMarch, TimeWindows,
-    FirstArrivals, CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
+    DiffusionMarch, FirstArrivals, CloudDistance, ScalarProfile, ReducedInversion, PenaltyInversion, GaussNewton, LBFGS, Adam, Stages,
 )  # fmt: skip
 METHODS: dict[str, Any] = {record.__name__: record for record in _METHODS}
 _SCHEDULES: dict[str, Any] = {record.__name__: record for record in SCHEDULES}

@@ -35,15 +35,15 @@ class MarchReading:
     Attributes:
         equation: its program.
         faces: (axis, side) -> program of the condition there, side 0 or 1; None for u = 0, which other methods build in.
-        initial: programs of initial value and time derivative.
+        initial: programs of initial value and time derivative; of the value alone where the equation is of first order in time.
         limits: (n_space, 2), the box of the computation.
         span: first and last instant.
-        fastest: largest speed.
+        fastest: largest speed, or largest diffusivity.
     """
 
     equation: ResidualProgram
     faces: dict[tuple[int, int], ResidualProgram | None]
-    initial: tuple[ResidualProgram, ResidualProgram]
+    initial: tuple[ResidualProgram, ...]
     limits: Array
     span: tuple[float, float]
     fastest: float
@@ -52,28 +52,20 @@ class MarchReading:
 def read_march(compiled: CompiledProblem) -> MarchReading | str:
     """Return the parts of a linear wave equation on a box with one condition on every face, or why the problem is none."""
     ir, domain = compiled.ir, compiled.ir.domain
-    if not isinstance(domain, SpaceTime) or not isinstance(domain.space, Box):
-        return "the domain is no box and a time"
     if {name for name, _ in compiled.rewritten.applied} - {FREE_SPACE}:
         return "rewrites other than free space are not made for a march"
-    if len(ir.is_complex) != 1 or ir.is_complex[0] or ir.unknowns or ir.coefficients or ir.penalties or ir.n_shots > 1:
-        return "it is not one real field with known coefficients"
-    programs: dict[str, list[ResidualProgram]] = {"equation": [], "condition": [], "initial": []}
-    for program in compiled.programs:
-        if program.residual.kind not in programs or not program.is_affine:
-            return f"{program.residual.label} is no part of a linear wave equation with smooth coefficients"
-        factors = [partial_derivative(program.residual.expression, jet.symbol) for jet in program.jets]
-        if any(ir.coordinates[-1] in factor.free_symbols or factor.has(sp.Piecewise) for factor in factors):
-            return "its coefficients jump or change in time"
-        programs[program.residual.kind].append(program)
+    programs = linear_programs(compiled, "wave equation")
+    if isinstance(programs, str):
+        return programs
+    assert isinstance(domain, SpaceTime) and isinstance(domain.space, Box), "others are refused"
     dimension = len(ir.coordinates)
     if len(programs["equation"]) != 1 or len(programs["initial"]) != 2:
         return "one equation, an initial value and an initial time derivative are needed"
-    reading = _faces_of(programs["condition"], _built_in(compiled), domain, dimension)
+    reading = faces_of(programs["condition"], built_in_faces(compiled), domain, dimension)
     if isinstance(reading, str):
         return reading
     (equation,), initial = programs["equation"], sorted(programs["initial"], key=lambda program: max(jet.orders[-1] for jet in program.jets))
-    if {jet.orders for jet in equation.jets} - set(_second(dimension)) - set(_lower(dimension)):
+    if {jet.orders for jet in equation.jets} - set(second_orders(dimension)) - set(lower_orders(dimension)):
         return "it holds mixed derivatives or those of higher order"
     speeds = _fastest(equation, domain, dimension)
     if isinstance(speeds, str):
@@ -82,15 +74,40 @@ def read_march(compiled: CompiledProblem) -> MarchReading | str:
     return MarchReading(equation, reading, (initial[0], initial[1]), limits, domain.time_bounds, speeds)
 
 
-def _second(dimension: int) -> list[MultiIndex]:
+def linear_programs(compiled: CompiledProblem, kind: str) -> dict[str, list[ResidualProgram]] | str:
+    """Return the programs of a linear evolution on a box by their kind, or why the problem is none.
+
+    Args:
+        compiled: the problem.
+        kind: of equation, for the reason.
+    """
+    ir, domain = compiled.ir, compiled.ir.domain
+    if not isinstance(domain, SpaceTime) or not isinstance(domain.space, Box):
+        return "the domain is no box and a time"
+    if len(ir.is_complex) != 1 or ir.is_complex[0] or ir.unknowns or ir.coefficients or ir.penalties or ir.n_shots > 1:
+        return "it is not one real field with known coefficients"
+    programs: dict[str, list[ResidualProgram]] = {"equation": [], "condition": [], "initial": []}
+    for program in compiled.programs:
+        if program.residual.kind not in programs or not program.is_affine:
+            return f"{program.residual.label} is no part of a linear {kind} with smooth coefficients"
+        factors = [partial_derivative(program.residual.expression, jet.symbol) for jet in program.jets]
+        if any(ir.coordinates[-1] in factor.free_symbols or factor.has(sp.Piecewise) for factor in factors):
+            return "its coefficients jump or change in time"
+        programs[program.residual.kind].append(program)
+    return programs
+
+
+def second_orders(dimension: int) -> list[MultiIndex]:
+    """Return the pure second derivatives, that in time last."""
     return [tuple(2 * (axis == other) for other in range(dimension)) for axis in range(dimension)]
 
 
-def _lower(dimension: int) -> list[MultiIndex]:
+def lower_orders(dimension: int) -> list[MultiIndex]:
+    """Return the first derivatives, that in time last, and the value."""
     return [*[tuple(int(axis == other) for other in range(dimension)) for axis in range(dimension)], (0,) * dimension]
 
 
-def _built_in(compiled: CompiledProblem) -> list[str]:
+def built_in_faces(compiled: CompiledProblem) -> list[str]:
     """Return the faces with u = 0, whose residuals are satisfied by construction and therefore missing from the programs."""
     problem, names = compiled.rewritten.problem, []
     for condition in problem.conditions:
@@ -100,9 +117,10 @@ def _built_in(compiled: CompiledProblem) -> list[str]:
     return names
 
 
-def _faces_of(
+def faces_of(
     programs: list[ResidualProgram], built_in: list[str], domain: SpaceTime, dimension: int
 ) -> dict[tuple[int, int], ResidualProgram | None] | str:
+    """Return the condition on every face, (axis, side) -> program, None for u = 0, or why there is not one on each."""
     faces: dict[tuple[int, int], ResidualProgram | None] = {}
     for name in built_in:
         axis, side = domain.space.face(name)  # type: ignore[attr-defined]
@@ -114,7 +132,7 @@ def _faces_of(
         axis, side = domain.space.face(region.part)  # type: ignore[attr-defined]
         if (axis, int(side > 0)) in faces:
             return f"the face {region.part} has two conditions"
-        if {jet.orders for jet in program.jets} - set(_lower(dimension)):
+        if {jet.orders for jet in program.jets} - set(lower_orders(dimension)):
             return f"{program.residual.label} holds second derivatives"
         faces[axis, int(side > 0)] = program
     missing = set(product(range(dimension - 1), (0, 1))) - set(faces)
@@ -124,7 +142,7 @@ def _faces_of(
 def _fastest(equation: ResidualProgram, domain: SpaceTime, dimension: int) -> float | str:
     """Return the largest speed, at sampled points."""
     parts = partials_at(equation, domain.sample_interior(N_LOOKS, 5), None)[0]
-    *space, in_time = [parts.get(orders, np.zeros(1)) for orders in _second(dimension)]
+    *space, in_time = [parts.get(orders, np.zeros(1)) for orders in second_orders(dimension)]
     if np.any(in_time == 0):
         return "it is of first order in time somewhere"
     squares = [-values / in_time for values in space]
@@ -168,7 +186,7 @@ class _Data:
 
 
 class Semidiscrete:
-    """The system on (n_1 + 1) x ... nodes.
+    """The system on (n_1 + 1) x ... nodes; without a second derivative in time it serves diffusion (`diffusion_march`).
 
     Attributes:
         shape: numbers of nodes.
@@ -186,7 +204,7 @@ class Semidiscrete:
         grid = self.points.reshape(*self.shape, dimension)
         interior = grid[inside].reshape(-1, dimension)
         self.data = _Data(reading.equation, interior, None, tuple(n - 1 for n in counts), time)
-        second, lower = _second(dimension), _lower(dimension)
+        second, lower = second_orders(dimension), lower_orders(dimension)
         self.in_time, self.damping, self.mass = self.data.part(second[-1]), self.data.part(lower[-2]), self.data.part(lower[-1])
         self.stretch = [self.data.part(orders) for orders in second[:-1]]
         self.drift = [self.data.part(orders) for orders in lower[:-2]]
@@ -267,12 +285,7 @@ class Semidiscrete:
         size = len(state) // 2
         field, speed = state[:size].reshape(self.shape).copy(), state[size:].reshape(self.shape)
         self.close(field, time)
-        total = self.data.at(time) + self.mass * field[self.inside] + self.damping * speed[self.inside]
-        for axis, (stretch, drift) in enumerate(zip(self.stretch, self.drift, strict=True)):
-            line = field[tuple(slice(None) if other == axis else slice(1, -1) for other in range(len(self.shape)))]
-            total += stretch * _along(self.rows_of_second[axis], line, axis)
-            if np.any(drift):
-                total += drift * _along(self.rows[axis], line, axis)
+        total = self.at_rest(time, field) + self.damping * speed[self.inside]
         result = np.zeros((2, *self.shape))
         result[0][self.inside] = speed[self.inside]
         result[1][self.inside] = -total / self.in_time
@@ -283,6 +296,16 @@ class Semidiscrete:
                 change = -(self._value(data) * lines[-side] + self._slope(data, axis) * along + data.at(time)) / rate
                 np.moveaxis(result[0], axis, 0)[-side] = change
         return result.ravel()
+
+    def at_rest(self, time: float, field: Array) -> Array:
+        """Return what the equation makes of a closed field without its time derivatives, on the inner nodes."""
+        total = self.data.at(time) + self.mass * field[self.inside]
+        for axis, (stretch, drift) in enumerate(zip(self.stretch, self.drift, strict=True)):
+            line = field[tuple(slice(None) if other == axis else slice(1, -1) for other in range(len(self.shape)))]
+            total += stretch * _along(self.rows_of_second[axis], line, axis)
+            if np.any(drift):
+                total += drift * _along(self.rows[axis], line, axis)
+        return np.asarray(total)
 
 
 def _along(matrix: Array, values: Array, axis: int) -> Array:
