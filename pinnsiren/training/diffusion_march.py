@@ -10,7 +10,6 @@ Reference: Trefethen (2000), Spectral methods in MATLAB, chapters 6 and 13; `dif
 
 from dataclasses import dataclass
 from math import prod
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,8 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.domains import Box, SpaceTime
 from pinnsiren.training.diffusion_panels import Panels
-from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
-from pinnsiren.training.least_squares import CHEAP, CHEAP_SECONDS, ENOUGH
-from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
-from pinnsiren.training.probes import probe_points
-from pinnsiren.training.row_system import residual_system
-from pinnsiren.training.sampling import sample_residual
+from pinnsiren.training.growing_run import GrowingRun
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.wave_march_model import MarchModel, march_model_from_state
 from pinnsiren.training.wave_semidiscrete import (
     N_LOOKS,
@@ -43,7 +38,6 @@ FIRST_NODES = {1: 24, 2: 14}  # along an axis of the mean length
 MOST_NODES = {1: 600, 2: 52}  # complex factors of all inner nodes, four of them per length of a panel: 3000^2 numbers each
 GROWTH = 1.35
 COSTS = {1: 1.15, 2: 0.8}  # along one axis features of space and time are few enough
-N_FRESH = 1200
 FIRST_ACCURACY, SHARPER, LAST_ACCURACY = 1e-4, 30.0, 1e-11  # of panels in time, from size to size: errors in space fall as fast
 FIRST_HALVINGS = 2  # a quarter of the time is the longest panel at first, half as much at every size: what the points leap over is seen in the end
 
@@ -163,100 +157,43 @@ def fit_diffusion(compiled: CompiledProblem, reading: MarchReading, counts: tupl
     return MarchModel(reading.limits, edges, np.ascontiguousarray(in_time))
 
 
-class DiffusionMarchRun(AbstractRun):
-    """Sizes that grow until the estimate meets the tolerance."""
+class DiffusionMarchRun(GrowingRun[MarchModel]):
+    """Sizes that grow until the estimate meets the tolerance; panels of time become more accurate with them."""
 
     def __init__(self, method: DiffusionMarch, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(compiled, settings)
         found = read_diffusion(compiled)
         assert not isinstance(found, str)
-        self.method, self.compiled, self.settings, self.reading = method, compiled, settings, found
+        self.method, self.reading = method, found
         self.first = float(method.nodes or FIRST_NODES[len(found.limits)])
-        self.probes = probe_points(compiled)
-        self.level, self.estimate, self.last_seconds, self.confirmed = 0, np.inf, 0.0, False
-        self.models: list[MarchModel] = []
-        self.residuals: list[float] = []
 
     def _nodes(self) -> float:
         return self.first * self.method.growth**self.level
 
-    def step(self) -> dict[str, float]:
-        """Solve at the next size."""
-        begun = perf_counter()
+    def fit(self) -> MarchModel:
+        """Return the next size."""
         accuracy = max(FIRST_ACCURACY / SHARPER**self.level, LAST_ACCURACY)
-        model = fit_diffusion(self.compiled, self.reading, counts_of(self.reading, self._nodes()), accuracy, FIRST_HALVINGS + self.level)
-        self.models = [*self.models[-1:], model]
-        fresh = self._fresh(model)
-        if len(self.models) == 2:
-            zero = (0,) * self.probes.shape[1]
-            values, before = (m.evaluate(0, self.probes, zero) for m in (model, self.models[0]))
-            ratio = fresh / max(self.residuals[-1], 1e-300)
-            self.estimate = estimate_from_sizes([values], [before], [np.zeros((1, 1))], ratio, fresh)
-        self.residuals.append(fresh)
-        self.level, self.confirmed, self.last_seconds = self.level + 1, False, perf_counter() - begun
-        numbers = {"size": float(prod(model.values.shape[2:])), "panels": float(len(model.values))}
-        return {**numbers, "fresh_residual": fresh, "estimated_error": self.estimate}
+        return fit_diffusion(self.compiled, self.reading, counts_of(self.reading, self._nodes()), accuracy, FIRST_HALVINGS + self.level)
 
-    def _fresh(self, model: MarchModel) -> float:
-        """Return the scaled residual of the whole declaration at fresh points, relative to the field."""
-        system, seed = residual_system(self.compiled), 1_000_003 * self.settings.seed + 17
-        samples = [sample_residual(self.compiled, r, N_FRESH, seed + 31 * i) for i, r in enumerate(self.compiled.ir.residuals)]
-        return system.residual_norm(samples, model) / self._amplitude(model)
+    def size(self, model: MarchModel) -> int:
+        """Return the number of cosines."""
+        return prod(model.values.shape[2:])
 
-    def _amplitude(self, model: MarchModel) -> float:
-        return float(np.sqrt(np.mean(model.evaluate(0, self.probes, (0,) * self.probes.shape[1]) ** 2))) or 1.0
+    def is_last(self) -> bool:
+        """Whether the next size has more nodes than are allowed."""
+        return self._nodes() > MOST_NODES[len(self.reading.limits)]
 
-    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Decide after each size from the second on."""
-        if len(self.models) < 2:
-            return None
-        settings, next_seconds, left = self.settings, self.predicted_seconds(), self.settings.seconds - elapsed
-        is_last, stalls = self._nodes() > MOST_NODES[len(self.reading.limits)], self.residuals[-1] >= self.residuals[-2]
-        if self.estimate <= settings.tolerance:
-            cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
-            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and not is_last and not stalls:
-                return None
-            self._confirm()
-            if self.estimate <= settings.tolerance:
-                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
-        if is_last:
-            return "tolerance_not_reached", (
-                f"{wanted}: a march allows {MOST_NODES[len(self.reading.limits)]} cosines along an axis. Something in the solution is too sharp for "
-                "them: a narrow source, a layer, initial values and conditions that do not fit together where they meet"
-            )
-        if next_seconds > left:
-            used = f"{elapsed:.0f} s of {settings.seconds:g} s are used"
-            return "out_of_time", f"{wanted}: the next size needs about {next_seconds:.0f} s, {used}. Raise seconds, or loosen tolerance"
-        return None
-
-    def _confirm(self) -> None:
-        """Look once, before a size is called a success, for what the nodes missed."""
-        if not self.confirmed:
-            self.confirmed, model = True, self.models[-1]
-            cost, seed = prod(model.values.shape[2:]), 1_000_003 * self.settings.seed + 3
-            self.estimate = with_the_unseen(self.estimate, self.compiled, model, self.residuals[-1], self._amplitude(model), cost, seed)
+    def exhausted(self) -> str:
+        """Return the limit, its likely cause and the remedy."""
+        return (
+            f"a march allows {MOST_NODES[len(self.reading.limits)]} cosines along an axis. Something in the solution is too sharp for "
+            "them: a narrow source, a layer, initial values and conditions that do not fit together where they meet"
+        )
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: factors of all inner nodes grow with their number to the third power."""
         return float(self.last_seconds * self.method.growth ** (3 * len(self.reading.limits)))
 
-    def error_estimate(self) -> float:
-        """Return the estimate of the last size."""
-        return self.estimate
-
-    def model(self) -> MarchModel:
-        """Return the last size."""
-        return self.models[-1]
-
-    def state(self) -> StateTree:
-        """Return the last two sizes and the counters."""
-        numbers = {name: getattr(self, name) for name in ("first", "level", "estimate", "last_seconds", "confirmed")}
-        models = {str(index): model.state() for index, model in enumerate(self.models)}
-        return {**numbers, "residuals": np.array(self.residuals), "models": models}
-
-    def restore(self, state: StateTree) -> None:
-        """Continue from a state."""
-        self.first, self.level, self.confirmed = float(state["first"]), int(state["level"]), bool(state["confirmed"])
-        self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
-        self.residuals = [float(value) for value in state["residuals"]]
-        self.models = [march_model_from_state(state["models"][str(index)]) for index in range(len(state["models"]))]
+    def restored_model(self, state: StateTree) -> MarchModel:
+        """Return a size from its state."""
+        return march_model_from_state(state)
