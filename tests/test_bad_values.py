@@ -166,9 +166,9 @@ def test_what_is_no_expression_is_refused(declare, message):
 
 def test_an_exponential_that_sympy_has_split_is_told_with_the_remedy():
     def layer(width):
-        domain = ps.Interval({X: (0, 1)})
-        v = ps.field("v", X)
-        return ps.Problem(name="p", fields=[v], domain=domain, equations=[v.diff(X) - sp.exp((X - 1) / width)], conditions=[ps.Dirichlet(v, 0, on="x-")])
+        v, inflow = ps.field("v", X), "x-"
+        equation, line = v.diff(X) - sp.exp((X - 1) / width), ps.Interval({X: (0, 1)})
+        return ps.Problem(name="p", fields=[v], domain=line, equations=[equation], conditions=[ps.Dirichlet(v, 0, on=inflow)])
 
     with pytest.raises(ps.ProblemError, match=r"split into a tiny number.*sp\.Rational in place of floats"):
         layer(sp.Float(1e-3))
