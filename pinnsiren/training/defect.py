@@ -104,8 +104,10 @@ def _largest_gain(compiled: CompiledProblem, system: RowSystem, matrix: torch.Te
     norms = torch.where(norms > 0, norms, torch.ones_like(norms))
     ridge = RIDGE * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     triangle = torch.linalg.qr(torch.cat([matrix / norms, ridge]), mode="r").R
-    responses = torch.linalg.solve_triangular(triangle, torch.block_diag(*blocks) / norms, upper=True, left=False)
-    return float(torch.linalg.eigvalsh(responses.mH @ responses)[-1].clamp(min=0).sqrt()) / len(probes) ** 0.5
+    values = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    responses = torch.linalg.solve_triangular(triangle, values / norms, upper=True, left=False)
+    largest = float(torch.linalg.eigvalsh(responses.mH @ responses)[-1])
+    return float(np.sqrt(max(largest, 0.0) / len(probes)))
 
 
 def _with_unknowns(
