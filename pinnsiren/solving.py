@@ -110,6 +110,8 @@ def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[Abstr
     if method != "auto":
         if not isinstance(method, AbstractMethod):
             raise ProblemError(f"method={method!r} is no method record; expected \"auto\" or one of {', '.join(METHODS)}, such as LeastSquares()")
+        if network is not None and not method.trains_network:
+            raise ProblemError(f"network={network!r} was given with {method.name}, which trains no network; leave one of them out")
         suitability = method.judge(compiled)
         if not suitability.ok:
             raise CompileError(f"{method.name} does not fit the problem `{compiled.original.name}`: {suitability.reason}")

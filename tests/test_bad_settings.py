@@ -41,6 +41,7 @@ PROBLEM = line()
         ({"method": ps.LeastSquares}, ps.ProblemError, "is no method record; expected .*such as LeastSquares()"),
         ({"network": "Sirene"}, ps.UnknownNameError, "`Sirene` is unknown; known are Siren, "),
         ({"network": 3}, ps.ProblemError, "network=3 is no network record; expected for instance Siren"),
+        ({"network": ps.Siren(8, 1), "method": ps.LeastSquares()}, ps.ProblemError, "LeastSquares, which trains no network"),
         ({"plan": "auto"}, ps.ProblemError, r"plan='auto' is no plan; expected None, or what plan\(problem\) returned"),
         ({"plan": ps.plan(line(1))}, ps.ProblemError, r"problem `line` needs a plan of its own: plan\(problem\)"),
     ],

@@ -164,6 +164,17 @@ def test_what_is_no_expression_is_refused(declare, message):
         declare()
 
 
+def test_an_exponential_that_sympy_has_split_is_told_with_the_remedy():
+    def layer(width):
+        v, inflow = ps.field("v", X), "x-"
+        equation, line = v.diff(X) - sp.exp((X - 1) / width), ps.Interval({X: (0, 1)})
+        return ps.Problem(name="p", fields=[v], domain=line, equations=[equation], conditions=[ps.Dirichlet(v, 0, on=inflow)])
+
+    with pytest.raises(ps.ProblemError, match=r"split into a tiny number.*sp\.Rational in place of floats"):
+        layer(sp.Float(1e-3))
+    assert layer(sp.Rational(1, 1000)).name == "p"
+
+
 def test_text_is_never_evaluated(tmp_path):
     witness = tmp_path / "witness"
     for declare in (ps.laplacian, lambda text: ps.Dirichlet(U, text), lambda text: ps.GaussianSource(at={X: 0}, variance=text), ps.Constraint):

@@ -163,6 +163,19 @@ def test_a_network_beside_resonance_knows_what_the_operator_hardly_sees(detuning
     assert off_by(found, SMOOTH) <= HONEST * found.estimated_error
 
 
+@pytest.mark.parametrize("half_waves", [1, 2])
+def test_a_network_at_resonance_is_no_success(half_waves):
+    # sin(n pi x) may be added to any solution.
+    line, v = ps.Interval({x: (0, 1)}), ps.field("v", x)
+    equation = v.diff(x, 2) + (half_waves * sp.pi) ** 2 * v
+    declared = ps.Problem(name="at_resonance", fields=[v], domain=line, equations=[equation], conditions=[ps.Dirichlet(v, 0)])
+    problem = ps.manufactured(declared, {v: sp.exp(x)})
+    method = ps.GaussNewton(maximum_steps=8)
+    found = ps.solve(problem, method=method, network=ps.Siren(width=16, depth=2), tolerance=1e-2, seconds=60, progress=False)
+    assert found.status.code == "tolerance_not_reached"
+    assert "hardly determine v" in found.status.text
+
+
 @pytest.mark.parametrize("method", [ps.LeastSquares(), ps.GaussNewton(maximum_steps=20)], ids=["features", "network"])
 def test_the_constant_that_slopes_leave_open_is_no_error(method):
     annular = ps.Box({x: (0, 1), y: (0, 1)}) - ps.Disk({x: 0.45, y: 0.55}, 0.2)

@@ -143,3 +143,13 @@ def test_a_hole_in_the_surface_and_normals_of_both_orientations_leave_the_sign_u
     turned = ps.PointCloud((x, y, z), whole.points, np.where(np.arange(3000)[:, None] % 3 == 0, -1, 1) * whole.normals)
     inwards = ps.PointCloud((x, y, z), whole.points, np.where(whole.points[:, :1] > 0.2, -1, 1) * whole.normals)
     assert all(label_error(cloud, SPACE, 0) > 0.1 for cloud in (open_cloud, turned, inwards))
+
+
+def test_points_given_again_say_nothing_new():
+    angle = np.random.default_rng(5).uniform(0, 2 * np.pi, 80)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    x, y = sp.symbols("x y", real=True)
+    often = np.repeat(circle, 20, axis=0)
+    assert ps.PointCloud((x, y), often, often) == ps.PointCloud((x, y), circle, circle)
+    with pytest.raises(ps.ProblemError, match="one point several times"):
+        ps.PointCloud((x, y), circle[[0, 0, 0]], circle[[0, 0, 0]])

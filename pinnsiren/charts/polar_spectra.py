@@ -49,6 +49,36 @@ class RingSpectrum(AbstractSpectrum):
 
 
 @dataclass(frozen=True)
+class CavitySpectrum(AbstractSpectrum):
+    """Waves around a ball that the domain encloses: r^-a sin(b log r + k . n + phase), n the direction.
+
+    What the Laplacian leaves outside of a ball is r^-(l+1) times a harmonic of degree l, which waves with |k| near l make up: half of the features
+    have b = 0 and whole a, not below |k| and not far above; the rest is drawn.
+
+    Attributes:
+        further: number of further coordinates, such as the time.
+    """
+
+    further: int = 0
+
+    def draw(self, n_features: int, bandwidth: float, seed: int) -> Frequencies:
+        """Return about `n_features` features; all bandwidths grow with the cubic root of their number."""
+        n_pairs = max(8, n_features // 2)
+        highest = n_pairs ** (1 / (3 + self.further))
+        cube = sobol(6 + self.further, n_pairs, seed)
+        height, turn = 2 * cube[:, 0] - 1, 2 * np.pi * cube[:, 1]
+        flat = np.sqrt(1 - height**2)
+        directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
+        length = highest * cube[:, 2] ** (1 / 2)
+        known = (np.arange(n_pairs) % 2 == 0) & (self.further == 0)
+        radial = np.where(known, 0.0, 0.5 * highest * cube[:, 3])
+        rates = np.where(known, 1 + np.floor(length * cube[:, 4] * 1.5), cube[:, 4] * highest)
+        further = (2 * cube[:, 6:] - 1) * highest
+        waves = np.concatenate([radial[:, None], length[:, None] * directions, further], axis=1)
+        return Frequencies(waves, rates[:, None], 2 * np.pi * cube[:, 5])
+
+
+@dataclass(frozen=True)
 class CornerSpectrum(AbstractSpectrum):
     """Waves at a corner: r^a sin(b log r + c angle + phase), first those that the Laplacian and the conditions leave there.
 

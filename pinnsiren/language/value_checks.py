@@ -105,6 +105,7 @@ def _check_parts(problem: Declaration, place: str, expression: Any, points: NDAr
                 raise ProblemError(
                     f"`{part}` in {place} of problem `{problem.name}` is NaN or infinite at {_named(problem, first)}; expected finite values. "
                     "A wave speed of zero, another division by zero, or a root of a negative number is the usual cause"
+                    f"{_split_exponential(part)}"
                 )
             # A narrow source underflows to zero at the probes; its amplitude alone decides whether it is real.
             amplitude = part.replace(lambda node: isinstance(node, GaussianSource), lambda node: node.amplitude)
@@ -115,6 +116,17 @@ def _check_parts(problem: Declaration, place: str, expression: Any, points: NDAr
                         f"`{part}` in {place} of problem `{problem.name}` is complex while the field is real; "
                         "declare field(..., complex=True), or make it real"
                     )
+
+
+def _split_exponential(part: Any) -> str:
+    """Return a hint where SymPy has split exp((x - 1)/0.001) into exp(-1000) exp(1000 x), whose second factor overflows."""
+    tiny = any(node != 0 and abs(node) < np.finfo(float).tiny for node in part.atoms(sp.Float))
+    if not (tiny and part.has(sp.exp)):
+        return ""
+    return (
+        ". Here it is an exponential that SymPy has split into a tiny number and a factor that overflows; with whole numbers or sp.Rational in place "
+        "of floats it stays in one piece, as in exp(1000*(x - 1))"
+    )
 
 
 def _check_real_observations(problem: Declaration, condition: Observations) -> None:

@@ -17,7 +17,7 @@ from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all
 from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import FittedModel, RunSettings
 from pinnsiren.training.probes import probe_points, without_free_constants
-from pinnsiren.training.row_system import RowSystem, solve_least_squares
+from pinnsiren.training.row_system import RIDGE, RowSystem, solve_least_squares
 
 SAFETY = 1.5  # the features see most, not all of the error
 SMALLEST, LARGEST = 300, 1500
@@ -26,6 +26,9 @@ REDUNDANCY_WITH_UNKNOWNS = 5.0  # the response of a smooth field to a scalar is 
 # A second space for models about to be called a success: few functions, many digits. What an operator nearly annuls, such as a standing wave beside
 # resonance, is smooth, and a space that holds it to two digits says that the operator does not annul it.
 SMOOTH_SIZE, SMOOTH_REDUNDANCY = 400, 4.0
+# Field per scaled residual above which equations hardly see a function: a trained network, whose residuals end between 1e-3 and 1e-6, cannot know its
+# amplitude. Measured: 1 to 10 for elliptic, wave, heat and transport problems, 1e4 for growth by exp(8), 1e6 to 1e13 at resonance.
+UNSEEN = 1e5
 SEED = 77_003
 DETERMINED = 1e-3  # share of the effect of a unit change of the unknowns that no change of the fields undoes
 
@@ -36,7 +39,8 @@ class DefectEstimate:
 
     Attributes:
         error: relative L2 inside the declared domain; of the unknown scalars too. Infinite when they are not determined.
-        undetermined: names of the unknown scalars that equations, conditions and observations leave free, alone or in combination.
+        undetermined: names of the unknown scalars that equations, conditions and observations leave free, alone or in combination; those of the
+            fields where the equations do not see some function at all.
     """
 
     error: float
@@ -48,7 +52,8 @@ def estimate_by_defect(compiled: CompiledProblem, settings: RunSettings, model: 
     found = _corrected(compiled, settings, model)
     if compiled.ir.unknowns or found.error > settings.tolerance:
         return found
-    return DefectEstimate(max(found.error, _corrected(compiled, settings, model, smooth=True).error))
+    smooth = _corrected(compiled, settings, model, smooth=True)
+    return DefectEstimate(max(found.error, smooth.error), smooth.undetermined)
 
 
 def _corrected(compiled: CompiledProblem, settings: RunSettings, model: FittedModel, *, smooth: bool = False) -> DefectEstimate:
@@ -71,6 +76,9 @@ def _corrected(compiled: CompiledProblem, settings: RunSettings, model: FittedMo
     solved, undetermined, relative = solve_least_squares(matrix, right), tuple[str, ...](), 0.0
     if compiled.ir.unknowns:
         solved, undetermined, relative = _with_unknowns(compiled, matrix, right, system.unknown_columns(samples, model), model)
+    if smooth and _largest_gain(compiled, system, matrix) > UNSEEN:
+        names = tuple(str(declaration_of(field).name) for field in compiled.original.fields)
+        return DefectEstimate(np.inf, names)
     correction = FeatureModel(bases, frequencies, system.split(solved))
     probes, zero = probe_points(compiled), (0,) * len(compiled.ir.coordinates)
     worst, squares = relative, 0.0
@@ -84,6 +92,22 @@ def _corrected(compiled: CompiledProblem, settings: RunSettings, model: FittedMo
     residual = float(right.abs().pow(2).sum().sqrt()) / np.sqrt(right.shape[1]) / max(np.sqrt(squares / len(bases)), 1e-300)
     error = float(max(SAFETY * worst, RESIDUAL_SHARE * residual, ROUNDING))
     return DefectEstimate(np.inf if undetermined else error, undetermined)
+
+
+def _largest_gain(compiled: CompiledProblem, system: RowSystem, matrix: torch.Tensor) -> float:
+    """Return the largest ratio of the root mean square of a field to the norm of its rows (n_rows, n_features), over all combinations of features."""
+    probes = probe_points(compiled)
+    weights = {(0,) * len(compiled.ir.coordinates): np.ones(len(probes))}
+    blocks = [basis.matrix(probes, weights, torch, system.convert).to(matrix.dtype) for basis in system.bases]
+    blocks = [block - block.mean(dim=0) if index in compiled.free_constants else block for index, block in enumerate(blocks)]
+    norms = torch.linalg.vector_norm(matrix, dim=0)
+    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
+    ridge = RIDGE * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    triangle = torch.linalg.qr(torch.cat([matrix / norms, ridge]), mode="r").R
+    values = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    responses = torch.linalg.solve_triangular(triangle, values / norms, upper=True, left=False)
+    largest = float(torch.linalg.eigvalsh(responses.mH @ responses)[-1])
+    return float(np.sqrt(max(largest, 0.0) / len(probes)))
 
 
 def _with_unknowns(

@@ -28,6 +28,7 @@ from pinnsiren.training.network_start import column_norms, shift_parameters, sol
 from pinnsiren.training.network_waves import wave_relation
 
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
+SMALLEST_EFFECT = 1e-10  # of the largest column of the Jacobian
 FIRST_DAMPING = 1e-2
 PROBE = 0.1  # of the step: where the difference for the second derivative is taken (Transtrum and Sethna, section 4.2)
 LARGEST_BEND = 0.75  # acceleration over step, both in units of the column norms (the same): above, the expansion does not hold
@@ -109,7 +110,8 @@ class GaussNewtonRun(NetworkRun):
             if bent is not None:
                 self._move(start, scalars, bent, moving)
                 trial = self._settle()
-            gain = (loss - trial) / max(predicted, 1e-300)
+            # A gain above one says no more than one does; its cube may overflow where the loss is all rounding.
+            gain = min((loss - trial) / max(predicted, 1e-300), 1.0)
             if np.isfinite(trial) and gain > 0:
                 self.damping = max(self.damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), SMALLEST_DAMPING)
                 self.growth = 2.0
@@ -170,6 +172,8 @@ class GaussNewtonRun(NetworkRun):
         if self.eliminate:
             columns = last_layer_columns(self.module)
             rows, jacobian = self.problem.jacobian_columns(self.module, self.training, self.unknowns)
+            if not bool(torch.isfinite(jacobian).all()):
+                return float(np.inf)  # the step went where the network has no values, such as a deviation of zero: a shorter one is tried
             shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
         rows = self.problem.all_rows(self.module, self.training, self.unknowns)
         return 0.5 * float(rows.pow(2).sum())
@@ -187,7 +191,9 @@ class _DampedSystem:
     """The normal equations, primal or dual, factorised anew for each damping."""
 
     def __init__(self, jacobian: torch.Tensor, rows: torch.Tensor) -> None:
-        self.norms = column_norms(jacobian)
+        norms = column_norms(jacobian)
+        # A parameter that moves next to nothing, such as the width of a bump that lies between all points, must not be sent far away for it.
+        self.norms = torch.clamp(norms, min=SMALLEST_EFFECT * float(norms.max()))
         self.matrix = jacobian / self.norms
         self.rows = rows
         self.dual = jacobian.shape[1] > jacobian.shape[0]

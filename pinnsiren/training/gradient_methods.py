@@ -165,6 +165,9 @@ class LBFGSRun(NetworkRun):
         if self.eliminate:
             columns = last_layer_columns(self.module)
             rows, jacobian = self.problem.jacobian_columns(self.module, self.training, scalars.detach())
+            if not bool(torch.isfinite(jacobian).all()):
+                self.optimizer.zero_grad(set_to_none=False)
+                return torch.tensor(np.inf, dtype=torch.float64)
             shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
         self.module.zero_grad()
         self.optimizer.zero_grad()

@@ -167,6 +167,12 @@ class NetworkRun(AbstractRun):
         if self.estimate <= self.settings.tolerance:
             return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}"
         text = f"the estimated error is {self.estimate:.2g}, {wanted}: "
+        if self.undetermined and not self.compiled.ir.unknowns:
+            return "tolerance_not_reached", (
+                f"equations and conditions hardly determine {', '.join(self.undetermined)}: there is a function that may be added and changes none "
+                "of them by what a network can resolve, as at a resonance. Change a coefficient, add a condition or observations, or let "
+                'method="auto" choose'
+            )
         if self.undetermined:
             names = ", ".join(self.undetermined)
             return "tolerance_not_reached", (

@@ -33,6 +33,8 @@ class PointCloud:
         points: (n_points, n_coordinates), physical units.
         normals: (n_points, n_coordinates), outward, of any length but zero; stored as unit vectors.
 
+    A point that is given several times with the same normal is kept once.
+
     Raises:
         ProblemError: no normals, zero normals, entries that are not finite, shapes that do not fit, fewer points than an orientation needs.
 
@@ -59,6 +61,12 @@ class PointCloud:
         bad = int(np.sum(lengths < SMALLEST_NORMAL))
         if bad:
             raise ProblemError(f"PointCloud was given {bad} normals of length zero, the first at point {int(np.argmin(lengths))}; drop these points")
+        # A point given again, as meshes store one per face, says nothing new and would leave its neighbours without a distance.
+        kept = np.sort(np.unique(np.hstack([self.points, self.normals]), axis=0, return_index=True)[1])
+        if len(kept) < len(self.points):
+            self.points, self.normals, lengths = self.points[kept], self.normals[kept], lengths[kept]
+        if len(kept) < 2:
+            raise ProblemError("PointCloud was given one point several times; expected two different points or more")
         # Normals that have length one already keep their digits, so that a stored cloud equals the one it was made from.
         self.normals = np.where(np.abs(lengths - 1)[:, None] < UNIT, self.normals, self.normals / lengths[:, None])
 
