@@ -42,7 +42,7 @@ def mixing_of(compiled: CompiledProblem, seed: int) -> NDArray[np.float64] | Non
             if any(partial.shape[1] > 1 for partial in partials):
                 return None
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (n_shots, N_MIXTURES))
-    return signs / np.sqrt(n_shots)
+    return np.asarray(signs / np.sqrt(n_shots))
 
 
 def mixed(values: NDArray[Any], mixing: NDArray[np.float64]) -> NDArray[Any]:
@@ -85,8 +85,9 @@ class Factor:
         n_columns = self.reflectors.shape[1]
         padded = torch.cat([right, torch.zeros(n_columns, right.shape[1], dtype=right.dtype, device=right.device)])
         rotated = torch.ormqr(self.reflectors, self.tau, padded, left=True, transpose=True)[:n_columns]
-        solution = torch.linalg.solve_triangular(self.reflectors[:n_columns].triu(), rotated, upper=True)
-        return solution / self.norms[:, None]
+        solution: torch.Tensor = torch.linalg.solve_triangular(self.reflectors[:n_columns].triu(), rotated, upper=True)
+        result: torch.Tensor = solution / self.norms[:, None]
+        return result
 
 
 class MixedRows(RowSystem):
@@ -153,4 +154,5 @@ class MixedRows(RowSystem):
     def norm_of_all(self, samples: list[PointSet], coefficients: torch.Tensor) -> float:
         """Return what `residual_norm` is for all shots: one product with the matrix, which costs less than their derivatives one by one."""
         matrix, right = RowSystem(self.compiled, self.bases, self.device, self.dtype).rows(samples, None)
-        return float(torch.linalg.vector_norm(matrix @ coefficients - right)) / len(self.mixing) ** 0.5
+        norm = float(torch.linalg.vector_norm(matrix @ coefficients - right))
+        return float(norm / np.sqrt(len(self.mixing)))
