@@ -33,8 +33,8 @@ def poisson(n_shots=S, power=1):
 
 
 def settings(**changes):
-    given = {"seconds": 100.0, "tolerance": 1e-3, "refine_while_cheap": False, "seed": 0, "device": "cpu", "precision": "float64", "network": None, **changes}
-    return RunSettings(**given)
+    given = {"seconds": 100.0, "tolerance": 1e-3, "refine_while_cheap": False, "seed": 0, "device": "cpu", "precision": "float64", "network": None}
+    return RunSettings(**{**given, **changes})
 
 
 def compiled(problem):
