@@ -6,6 +6,7 @@ Input: names of cases. Output: one JSON file per case in `results/evidence`, wri
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,9 +20,9 @@ import torch
 
 import pinnsiren as ps
 from pinnsiren.language import declaration_of
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.serialisation import declaration_digest
 from pinnsiren.validation.comparison import estimate_holds, relative_l2
-from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.points import sample_points
 from pinnsiren.validation.references import Reference, exact_reference, grid_reference
 
@@ -30,14 +31,15 @@ from .evidence_cases import Case
 from .evidence_checks import CHECKS as OWN_CHECKS
 from .evidence_checks import Check
 from .evidence_store import CHECKOUT, NUMERICS, WITHOUT_GRIDS, Record, kept_row, start_record, summarise, with_row, write_record
-from .evidence_table import build_table, failures, read_records
+from .evidence_table import build_short_table, build_table, failures, read_records, replace_measured
 from .family_cases import discover as discover_cases
 from .reference_checks import discover as discover_checks
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 # Runs with another budget than the bar's say nothing about it; they go where git does not look.
 TRIALS = CHECKOUT / "out" / "evidence"
-N_THREADS = 2
+README = CHECKOUT / "README.md"
+N_THREADS = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 CORE_DEVIATIONS = 6.0
 # Among the measures of a case: the error that the solution's own estimate speaks of, where it is not that of all fields.
 ESTIMATED = "estimated"
@@ -203,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="another budget than the bar's; the results go to out/evidence")
     parser.add_argument("--force", action="store_true", help="keep no earlier rows")
     parser.add_argument("--list", action="store_true", help="print the cases and leave")
-    parser.add_argument("--table", action="store_true", help="write evidence.md from what is there; runs only what --case names")
+    parser.add_argument("--table", action="store_true", help="write evidence.md and the README's table from what is there; runs only --case")
     given = parser.parse_args(arguments)
     if given.list:
         for name in known:
@@ -222,6 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.table:
         page = build_table(records)
         (folder.parent / "evidence.md").write_text(page, encoding="utf-8")
+        if folder.parent == RESULTS:
+            README.write_text(replace_measured(README.read_text(encoding="utf-8"), build_short_table(records)), encoding="utf-8")
         print(page)
     lines = failures([record for record in records if not names or record["case"] in names])
     print("\n".join([f"missed: {line}" for line in lines] or ["every bar met, every success honest"]))

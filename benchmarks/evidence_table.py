@@ -1,16 +1,20 @@
-"""The table of evidence, from the JSON records alone.
+"""The tables of evidence, from the JSON records alone.
 
-Input: the folder of records. Output: Markdown. A record that does not say on which machine it was made is refused.
+Input: the folder of records. Output: Markdown, the whole page and the short form for the README. A record that does not say on which machine it was
+made is refused.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 HEADER = ("problem", "method", "seconds (median)", "bar", "aim", "median error", "worst error", "median estimate", "reached", "honest", "elsewhere")
 CHECK_HEADER = ("quantity", "value", "bar", "met", "how")
-DRAW_HEADER = ("draw", "k", "deviation", "disc", "layer", "error", "estimate", "status", "seconds")
+DRAWN_HEADER = ("random constants", "method", "bar", "at or below", "needed", "median error", "worst", "estimate", "seconds (median)", "honest")
+DRAW_HEADER = ("draw", "constants", "error", "estimate", "status", "seconds")
+SHORT_HEADER = ("problem", "method", "seconds", "bar", "median error", "worst", "estimate", "reached", "honest", "elsewhere")
+MARKERS = ("<!-- measured: written by `python -m benchmarks.evidence --table` -->", "<!-- end of measured -->")
 NEEDED = ("cpu_model", "cpu_count", "torch_threads")
 
 Record = Mapping[str, Any]
@@ -47,12 +51,39 @@ def build_table(records: Sequence[Record]) -> str:
     ]
     if solved:
         parts += [*_markdown(HEADER, [_solved_row(record) for record in solved]), ""]
-    for record in drawn:
-        parts += [draws_line(record), "", *_markdown(DRAW_HEADER, [_draw_row(row) for row in record["rows"]]), ""]
+    if drawn:
+        parts += ["Random constants, no setting touched; each draw stands below.", "", *_markdown(DRAWN_HEADER, map(_drawn_row, drawn)), ""]
     if checked:
         rows = [_check_row(quantity) for record in checked for quantity in record["quantities"]]
         parts += [*_markdown(CHECK_HEADER, rows), ""]
+    for record in drawn:
+        parts += [f"{record['title']}, {record['method']}:", "", *_markdown(DRAW_HEADER, map(_draw_row, record["rows"])), ""]
     return "\n".join(parts)
+
+
+def build_short_table(records: Sequence[Record]) -> str:
+    """Return the rows of the README: what was solved, then the draws; the machines stand on the page of `build_table`."""
+    networks = [record for record in records if "quantities" not in record]
+    solved = [record for record in networks if record["allowed_to_miss"] is None]
+    drawn = [record for record in networks if record["allowed_to_miss"] is not None]
+    machines = {_machine(record) for record in networks}
+    parts = [f"Measured on {'; '.join(sorted(machines))}. Errors are relative complex L2 unless the row says otherwise.", ""]
+    parts += [*_markdown(SHORT_HEADER, map(_short_row, solved)), ""]
+    parts += [*_markdown(DRAWN_HEADER, map(_drawn_row, drawn)), ""] if drawn else []
+    return "\n".join(parts)
+
+
+def replace_measured(text: str, table: str) -> str:
+    """Return a document with the table between its markers replaced.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    head, found, rest = text.partition(MARKERS[0])
+    _, closed, tail = rest.partition(MARKERS[1])
+    if not found or not closed:
+        raise ValueError(f"the document has no lines `{MARKERS[0]}` and `{MARKERS[1]}` for the table to stand between")
+    return f"{head}{found}\n\n{table}\n{closed}{tail}"
 
 
 def failures(records: Sequence[Record]) -> list[str]:
@@ -77,28 +108,36 @@ def failures(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def draws_line(record: Record) -> str:
-    """Return the summary of the draws in a sentence."""
-    s = record["summary"]
-    return (
-        f"{record['title']}, {record['method']}: **{s['under_bar']} of {s['runs']} under {_bar(record['bar'])}** "
-        f"(needed: {s['expected'] - record['allowed_to_miss']} of {s['expected']}), median {_error(s['median_error'])}, "
-        f"worst {_error(s['worst_error'])}, {_seconds(s['median_seconds'])} s (median); {s['successes']} report success, honest: {_honesty(s)}."
-    )
-
-
 def _machines(records: Sequence[Record]) -> list[str]:
     """Return one line per machine and state of the sources."""
     groups: dict[str, list[str]] = {}
     for record in records:
-        hardware, versions = record["hardware"], record["versions"]
         commit = record["commit"][:10] + (f" with changes ({record['numerics']})" if record["modified"] else "")
-        threads = f"{hardware['cpu_count']} cores, {hardware['torch_threads']} torch threads"
-        line = f"{hardware['cpu_model']}, {threads}, torch {versions['torch']}; commit {commit}"
+        line = f"{_machine(record)}; commit {commit}"
         groups.setdefault(line, []).append(record["case"])
     if len(groups) == 1:
         return [f"Measured on {next(iter(groups))}."]
     return [f"- {', '.join(cases)}: {line}" for line, cases in groups.items()]
+
+
+def _machine(record: Record) -> str:
+    hardware = record["hardware"]
+    cores, threads = (f"{n} {unit}{'s' * (n > 1)}" for n, unit in ((hardware["cpu_count"], "core"), (hardware["torch_threads"], "torch thread")))
+    return f"{hardware['cpu_model']}, {cores}, {threads}, torch {record['versions']['torch']}"
+
+
+def _short_row(record: Record) -> list[str]:
+    title, method, seconds, bar, _, median, worst, estimate, reached, honest, elsewhere = _solved_row(record)
+    return [title, method, seconds, bar, median, worst, estimate, reached, honest, elsewhere]
+
+
+def _drawn_row(record: Record) -> list[str]:
+    s = record["summary"]
+    return [
+        record["title"], record["method"], _bar(record["bar"]), f"{s['under_bar']} of {s['runs']}" + ("" if s["bar_met"] else ", **missed**"),
+        f"{s['expected'] - record['allowed_to_miss']} of {s['expected']}", _error(s["median_error"]), _error(s["worst_error"]),
+        _error(s["median_estimate"]), f"{_seconds(s['median_seconds'])} of {record['request']['seconds']:g}", _honesty(s),
+    ]  # fmt: skip
 
 
 def _solved_row(record: Record) -> list[str]:
@@ -112,13 +151,15 @@ def _solved_row(record: Record) -> list[str]:
 
 
 def _draw_row(row: Mapping[str, Any]) -> list[str]:
-    c = row["constants"]
-    disc = "none" if c["speed"] is None else f"c = {c['speed']:.2f}, r = {c['radius']:.2f}"
-    layer = "chosen" if c["width"] is None else f"{c['width']:.2f}"
-    return [
-        str(row["seed"]), f"{c['k']:.1f}", f"{c['deviation']:.4f}", disc, layer, _error(row["true_error"]), _error(row["estimated_error"]),
-        row["status"], _seconds(row["seconds"]),
-    ]  # fmt: skip
+    constants = ", ".join(f"{name} {_constant(value)}" for name, value in row["constants"].items() if value is not None and name != "seed")
+    return [str(row["seed"]), constants, _error(row["true_error"]), _error(row["estimated_error"]), row["status"], _seconds(row["seconds"])]
+
+
+def _constant(value: Any) -> str:
+    """Return a drawn constant, or a list of them, in three digits."""
+    if isinstance(value, list):
+        return f"({', '.join(map(_constant, value))})"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _check_row(quantity: Mapping[str, Any]) -> list[str]:
@@ -133,9 +174,11 @@ def _honesty(summary: Mapping[str, Any]) -> str:
 
 
 def _bar(value: float) -> str:
-    """Return 1e-3 for 0.001, as people write bars."""
-    mantissa, _, exponent = f"{value:.0e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
+    """Return 1e-3 for 0.001 and 1.5e-2 for 0.015, as people write bars; 1 and 10 as they are."""
+    if 1 <= value < 100:
+        return f"{value:g}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _error(value: float | None) -> str:
@@ -146,5 +189,5 @@ def _seconds(value: float | None) -> str:
     return "none" if value is None else f"{value:.1f}"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]

@@ -25,18 +25,17 @@ import torch
 from numpy.typing import NDArray
 
 import pinnsiren as ps
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.problems import load
 from pinnsiren.training.network_problem import NetworkProblem
-from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.plotting import new_figure, png, styled
 from pinnsiren.validation.references import exact_reference
 
-from .evidence import measure_errors
+from .evidence import N_THREADS, measure_errors
 from .evidence_store import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 SECONDS, PARAMETERS = 16.0, 4500
-N_THREADS = 2
 GRID = 96
 WIDEST = 4096
 

@@ -4,7 +4,7 @@ Input: a fitted model and the record of its run. Output: what the user holds.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -38,6 +38,12 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         return self.columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ from pinnsiren.compiler.plan import Plan
 from pinnsiren.errors import CompileError, ProblemError
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.serialisation import declaration_digest
+from pinnsiren.language.symbols import declaration_of
 from pinnsiren.networks import AbstractNetwork, Siren
 from pinnsiren.solution import History, Solution
+from pinnsiren.status import Status
 from pinnsiren.storage import save_solution
 from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
@@ -214,7 +216,7 @@ def solve(
     return Solution(
         problem=problem,
         plan=used,
-        status=record.status,
+        status=_with_free_constants(record.status, used.compiled),
         estimated_error=run.error_estimate(),
         history=History(record.history),
         tolerance=settings.tolerance,
@@ -226,6 +228,14 @@ def solve(
         model=run.model(),
         writer=save_solution,
     )
+
+
+def _with_free_constants(status: Status, compiled: CompiledProblem) -> Status:
+    """Say in the status which fields the declaration leaves open by a constant, which the estimated error does not count."""
+    names = ", ".join(f"`{declaration_of(compiled.original.fields[index]).name}`" for index in compiled.free_constants)
+    if not names:
+        return status
+    return replace(status, text=f"{status.text}. {names} is defined up to a constant, which is not counted: compare after removal of the mean")
 
 
 def _make_plan(problem: Problem, method: Any, network: Any) -> Plan:

@@ -178,10 +178,20 @@ def test_the_table_is_made_from_the_records(tmp_path):
     page = table.build_table(records)
     assert [record["case"] for record in records] == ["speed", "draws", "point_source_auto"]
     assert "| `helmholtz_point_source` | `auto` | 0.5 of 60 | 1e-3 | 5e-5 | 3.0e-04 | 5.0e-04 | 1.0e-04 | bar | yes, 5 of 5 claim success |" in page
-    assert "**3 of 3 under 1e-2** (needed: 18 of 20)" in page
+    assert "| Helmholtz, random constants | `auto` | 1e-2 | 3 of 3 | 18 of 20 |" in page
+    row = next(line for line in page.splitlines() if line.startswith("| 101 |"))
+    assert all(constant in row for constant in ("k 15.9", "at (0.208, 0.0665)", "deviation 0.0271"))
     assert "| ratio | 2.5 | at least 2.8 | **no** | how |" in page
     assert records[0]["hardware"]["cpu_model"] in page
     assert table.failures(records) == ["speed: ratio is 2.5, expected at least 2.8"]
+
+
+def test_the_table_of_the_readme_is_that_of_the_records():
+    records = table.read_records(evidence.RESULTS / "evidence", (*evidence.CASES, *evidence.CHECKS))
+    text = evidence.README.read_text(encoding="utf-8")
+    assert table.replace_measured(text, table.build_short_table(records)) == text, "run `python -m benchmarks.evidence --table`"
+    with pytest.raises(ValueError, match="for the table to stand between"):
+        table.replace_measured("no markers", "")
 
 
 def test_no_number_is_printed_without_its_machine(tmp_path):

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 import pinnsiren as ps
 from pinnsiren.language.numeric import evaluate_on
+from pinnsiren.training.defect import estimate_by_defect
+from pinnsiren.training.method import RunSettings
+from pinnsiren.training.network_start import solve_damped
 
 HONEST = 10.0  # a reported success may be wrong by this factor of its own estimate, not more
 SECONDS = 4.0
@@ -106,3 +110,65 @@ def test_an_unknown_that_nothing_determines_is_named():
     found = ps.solve(problem, seconds=SECONDS, network=ps.Siren(24, 1), progress=False)
     assert not found.status.success
     assert "do not determine first, second" in found.status.text
+
+
+class Level:
+    """A field that is the same everywhere: all that a network knows before it has learnt anything but the mean."""
+
+    unknowns = ()
+
+    def __init__(self, level):
+        self.level = level
+
+    def evaluate(self, field_index, points, orders):
+        return np.full((len(points), 1), self.level if not any(orders) else 0.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e6])
+def test_the_estimate_is_not_relative_to_a_constant_that_nothing_determines(level):
+    declared = ps.Problem(name="free", fields=[u], domain=ps.Box({x: (0, 1), y: (0, 1)}), equations=[ps.laplacian(u)], conditions=[ps.Neumann(u, 0)])
+    problem = ps.manufactured(declared, {u: sp.cos(sp.pi * x) * sp.cos(2 * sp.pi * y)})
+    compiled = ps.plan(problem).compiled
+    settings = RunSettings(0, 1e-3, False, 60.0, "cpu", "float64", None)
+    assert estimate_by_defect(compiled, settings, Level(level)).error > 0.5
+
+
+def test_a_step_that_went_too_far_gives_no_finite_solution_instead_of_an_error_of_the_library():
+    matrix = torch.eye(3, dtype=torch.float64)
+    assert torch.isfinite(solve_damped(matrix, matrix[0], 0.0)).all()
+    matrix[1, 1] = torch.inf
+    assert torch.isnan(solve_damped(matrix, matrix[0], 0.0)).all()
+
+
+SMOOTH = sp.sin(3 * x + 1) * sp.exp(y)
+
+
+def off_by(found, solution, *, up_to_a_constant=False):
+    points = found.problem.domain.sample_interior(5000, seed=77)
+    exact, values = evaluate_on(solution, found.problem.coordinates, points), found.evaluate(0, points, (0, 0))[:, 0]
+    if up_to_a_constant:
+        exact, values = exact - exact.mean(), values - values.mean()
+    return np.linalg.norm(values - exact) / np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("detuning", [1e-2, 1e-3])
+def test_a_network_beside_resonance_knows_what_the_operator_hardly_sees(detuning):
+    # The standing wave sin(pi x) sin(pi y) leaves a residual of the detuning only: 2 % of it are in the solution before any residual shows them.
+    square = ps.Box({x: (0, 1), y: (0, 1)})
+    operator = ps.laplacian(u) + (2 * sp.pi**2 + sp.Float(detuning)) * u
+    declared = ps.Problem(name="resonant", fields=[u], domain=square, equations=[operator], conditions=[ps.Dirichlet(u, 0)])
+    method = ps.GaussNewton(maximum_steps=6)
+    problem = ps.manufactured(declared, {u: SMOOTH})
+    found = ps.solve(problem, method=method, network=ps.Siren(width=24, depth=2), tolerance=1e-2, seconds=60, progress=False)
+    assert off_by(found, SMOOTH) <= HONEST * found.estimated_error
+
+
+@pytest.mark.parametrize("method", [ps.LeastSquares(), ps.GaussNewton(maximum_steps=20)], ids=["features", "network"])
+def test_the_constant_that_slopes_leave_open_is_no_error(method):
+    annular = ps.Box({x: (0, 1), y: (0, 1)}) - ps.Disk({x: 0.45, y: 0.55}, 0.2)
+    declared = ps.Problem(name="floating", fields=[u], domain=annular, equations=[ps.laplacian(u)], conditions=[ps.Neumann(u, 0)])
+    network = ps.Siren(width=24, depth=2) if method.trains_network else None
+    found = ps.solve(ps.manufactured(declared, {u: SMOOTH}), method=method, network=network, tolerance=1e-2, seconds=60, progress=False)
+    assert found.status.success, found.status
+    assert "`u` is defined up to a constant" in found.status.text
+    assert off_by(found, SMOOTH, up_to_a_constant=True) <= HONEST * found.estimated_error

@@ -9,12 +9,12 @@ import sympy as sp
 import pinnsiren as ps
 from pinnsiren.compiler.numpy_oracle import oracle_residuals
 from pinnsiren.compiler.pipeline import compile_problem
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.locations import sample_pair
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.serialisation import declaration_digest, problem_from_tree, problem_to_tree
 from pinnsiren.reference_solvers.linear_box import LinearBoxSolver
 from pinnsiren.validation import validate
-from pinnsiren.validation.free_constants import free_constant_fields
 
 X, Y, T = ps.coordinates("x y t")
 U = ps.field("u", X, Y)

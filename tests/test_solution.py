@@ -12,6 +12,7 @@ import sympy as sp
 
 import pinnsiren as ps
 from pinnsiren.errors import EvaluationError
+from pinnsiren.solution import History
 
 X, Y = ps.coordinates("x y")
 U = ps.field("u", X, Y)
@@ -248,3 +249,10 @@ def test_a_module_of_the_users_own_is_solved_and_validated_elsewhere(tmp_path):
     assert ps.load(tmp_path / run)(x=1.5) == pytest.approx(1.5**3, abs=ERROR)
     judged = pinnsiren("validate", str(run), "--problem", "problems.py:problem")
     assert judged.returncode == 0 and "user_beam: PASS" in judged.stdout, judged.stderr
+
+
+def test_a_history_is_asked_for_its_columns():
+    history = History({"loss": [2.0, 1.0]})
+    assert "loss" in history
+    assert "cells" not in history
+    assert list(history) == ["loss"]

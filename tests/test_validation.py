@@ -13,6 +13,7 @@ from matplotlib import rcParams
 
 from pinnsiren.errors import ProblemError, UnknownNameError
 from pinnsiren.language import Box, Dirichlet, Interval, Neumann, Problem, coordinates, field, laplacian
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers import find
 from pinnsiren.reference_solvers.linear_box import LinearBoxSolver
@@ -22,7 +23,6 @@ from pinnsiren.validation import save_figures, save_reports, validate
 from pinnsiren.validation.comparison import estimate_holds
 from pinnsiren.validation.demo import run_demo, table
 from pinnsiren.validation.diagnostic_figures import amplitude_spectrum, draw_history
-from pinnsiren.validation.free_constants import free_constant_fields
 from pinnsiren.validation.html_report import as_json
 from pinnsiren.validation.points import in_cores, sample_points
 from pinnsiren.validation.residual import declared_residual

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pinnsiren.errors import UnknownNameError
 from pinnsiren.language import Problem, declaration_of
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.solution import Solution
 
-from .free_constants import free_constant_fields
 from .points import EvaluationPoints, sample_points
 from .references import Reference, exact_reference, given_reference, grid_reference, timed
 from .report import Comparison, Report

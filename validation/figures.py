@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pinnsiren.errors import PinnsirenError
 from pinnsiren.language import declaration_of
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.solution import Solution
 
 from .diagnostic_figures import draw_history, draw_residual
 from .field_figures import Picture, draw_field
-from .free_constants import free_constant_fields
 from .inversion_report import inversion_figures
 from .residual import declared_residual
 from .surface_figure import draw_zero_set

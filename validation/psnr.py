@@ -13,11 +13,11 @@ from sympy.core.function import AppliedUndef
 
 from pinnsiren.errors import ProblemError
 from pinnsiren.language import declaration_of
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.language.sampled import SampledDeclaration
 from pinnsiren.solution import Solution
 
-from .free_constants import free_constant_fields
 from .plotting import add_colour_bar, new_figure, styled
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ Rewrites run in this order because splitting continues the incident field into t
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -33,7 +33,9 @@ from pinnsiren.compiler.residual_program import ResidualProgram, compile_residua
 from pinnsiren.compiler.stream_plan import StreamPlan, plan_streams
 from pinnsiren.compiler.structure import Structure, find_structure
 from pinnsiren.ir import Chart, MultiIndex, ProblemIR, Rewritten
+from pinnsiren.language.free_constants import free_constant_fields
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
 
 PREFIX = "apply_"
 
@@ -68,6 +70,12 @@ class CompiledProblem:
     def has_value_rows(self) -> bool:
         """Whether values on the boundary or at the first instant are met by rows."""
         return any(residual.kind in ("condition", "initial") for residual in self.ir.residuals)
+
+    @cached_property
+    def free_constants(self) -> tuple[int, ...]:
+        """Positions of the fields that the declaration defines up to a constant only."""
+        names = free_constant_fields(self.original)
+        return tuple(index for index, field in enumerate(self.original.fields) if declaration_of(field).name in names)
 
     def known_part(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
         """Return what the rewrites split off a field, (n_points, n_shots)."""

@@ -21,7 +21,7 @@ from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, with_the_unseen
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
-from pinnsiren.training.probes import probe_points
+from pinnsiren.training.probes import probe_points, without_free_constants
 from pinnsiren.training.row_blocks import solve_rows
 from pinnsiren.training.row_system import RowSystem
 from pinnsiren.training.sampling import PointSet
@@ -116,7 +116,8 @@ class LeastSquaresRun(AbstractRun):
         self.dtype = torch.complex128 if self.compiled.is_complex else torch.float64
         self.probes = probe_points(self.compiled)
         zero = (0,) * len(self.compiled.ir.coordinates)
-        self.known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
+        known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
+        self.known = without_free_constants(self.compiled, known)
         if self.mixing is not None:
             self.known = [mixed(values, self.mixing) for values in self.known]
 
@@ -291,7 +292,8 @@ class LeastSquaresRun(AbstractRun):
 
     def _probe_values(self, model: FeatureModel) -> tuple[NDArray[Any], ...]:
         zero = (0,) * len(self.compiled.ir.coordinates)
-        return tuple(model.evaluate(index, self.probes, zero) for index in range(len(model.bases)))
+        values = [model.evaluate(index, self.probes, zero) for index in range(len(model.bases))]
+        return tuple(without_free_constants(self.compiled, values))
 
     def row_system(self, bases: tuple[FeatureBasis, ...]) -> RowSystem:
         """Return the rows of the least-squares problem; a run on a part of the domain draws its points there."""

@@ -16,7 +16,7 @@ from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.network_schedules import Collocation
 from pinnsiren.training.network_start import start_network
-from pinnsiren.training.probes import probe_points
+from pinnsiren.training.probes import probe_points, without_free_constants
 
 ESTIMATE_SHARE = 0.15  # of the budget is kept for the error estimate
 DENSE_COST = 1000  # work per point of a network, in units of one sine feature
@@ -55,7 +55,8 @@ class NetworkRun(AbstractRun):
         self.network, self.module = start_network(self.problem, settings, self.training)
         zero = (0,) * len(compiled.ir.coordinates)
         self.probes = probe_points(compiled)
-        self.known = [compiled.known_part(index, self.probes, zero) for index in range(len(compiled.ir.is_complex))]
+        known = [compiled.known_part(index, self.probes, zero) for index in range(len(compiled.ir.is_complex))]
+        self.known = without_free_constants(compiled, known)
         self.steps, self.estimate, self.next_estimate = 0, np.inf, FIRST_ESTIMATE
         self.stuck, self.undetermined = False, tuple[str, ...]()
         self.last_seconds = self.estimate_seconds = 0.0
@@ -98,7 +99,8 @@ class NetworkRun(AbstractRun):
     def amplitude(self) -> float:
         """Return the root mean square of the fields at the probe points."""
         model, zero = self.model(), (0,) * len(self.compiled.ir.coordinates)
-        squares = [np.mean(np.abs(model.evaluate(i, self.probes, zero) + known) ** 2) for i, known in enumerate(self.known)]
+        unknown = without_free_constants(self.compiled, [model.evaluate(i, self.probes, zero) for i in range(len(self.known))])
+        squares = [np.mean(np.abs(value + known) ** 2) for value, known in zip(unknown, self.known, strict=True)]
         return float(np.sqrt(np.mean(squares))) or 1.0
 
     def step(self) -> dict[str, float]:

@@ -73,13 +73,18 @@ def column_norms(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def solve_damped(matrix: torch.Tensor, right: torch.Tensor, damping: float) -> torch.Tensor:
-    """Solve min |A x - b|^2 + damping |D x|^2, D the column norms, by the normal equations of the scaled matrix with one refinement."""
+    """Solve min |A x - b|^2 + damping |D x|^2, D the column norms, by the normal equations of the scaled matrix with one refinement.
+
+    A matrix that is not finite, of a step that went too far for instance, gives a solution that is not finite; LAPACK would refuse it.
+    """
     norms = column_norms(matrix)
     scaled = matrix / norms
     n = matrix.shape[1]
     ridge = max(float(damping), 1e-13 if matrix.dtype == torch.float64 else 1e-5)
     factor, failed = torch.linalg.cholesky_ex(scaled.T @ scaled + ridge * torch.eye(n, dtype=matrix.dtype, device=matrix.device))
     if int(failed):
+        if not bool(torch.isfinite(scaled).all()):
+            return torch.full_like(norms, torch.nan)
         stacked = torch.cat([scaled, ridge**0.5 * torch.eye(n, dtype=matrix.dtype, device=matrix.device)])
         padded = torch.cat([right, torch.zeros(n, dtype=right.dtype, device=right.device)])
         direct: torch.Tensor = torch.linalg.lstsq(stacked, padded[:, None], driver="gels").solution[:, 0] / norms

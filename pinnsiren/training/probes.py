@@ -1,4 +1,10 @@
-"""Probe points: fixed points of the declared domain, outside the source cores, on which errors and amplitudes are measured."""
+"""Probe points: fixed points of the declared domain, outside the source cores, on which errors and amplitudes are measured.
+
+A constant that the declaration leaves open is no error: it is taken off before anything is measured.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +22,11 @@ def probe_points(compiled: CompiledProblem) -> NDArray[np.float64]:
     for centre, radius in source_cores(compiled):
         keep &= np.linalg.norm(points - np.array(centre), axis=1) > radius
     return points[keep]
+
+
+def without_free_constants(compiled: CompiledProblem, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the values of the fields at probe points, (n, n_shots) each, less their mean where the declaration leaves a constant open."""
+    return [v - np.mean(v, axis=0) if index in compiled.free_constants else v for index, v in enumerate(values)]
 
 
 def source_cores(compiled: CompiledProblem) -> tuple[tuple[tuple[float, ...], float], ...]:

@@ -8,7 +8,7 @@ frequencies on a REGULAR lattice on the dispersion relation are the right ones, 
 """
 
 from dataclasses import dataclass, replace
-from time import perf_counter
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,8 @@ from pinnsiren.charts.dispersion import Dispersion, read_dispersion
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.ir import MultiIndex
-from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
-from pinnsiren.training.least_squares import CHEAP, CHEAP_SECONDS, ENOUGH
-from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
-from pinnsiren.training.probes import probe_points
-from pinnsiren.training.row_system import residual_system
-from pinnsiren.training.sampling import sample_residual
+from pinnsiren.training.growing_run import GrowingRun
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.wave_cell import FREE, PERIODIC, WaveCell, in_free_space, initial_data, wave_cell
 
 FIRST_CELLS = {1: 64, 2: 64, 3: 24}
@@ -35,8 +31,7 @@ NEGLIGIBLE = 1e-14  # of the largest amplitude: dropped, since every wave costs 
 GROWTH = 1.5
 COST = 0.3  # of an exact method that needs no factorisation
 WORK = 4_000_000  # waves times points in one block: 64 MB of complex numbers
-N_FRESH = 1500
-STALLS = 0.9  # a size that lowers the residual by less than this factor does not help
+N_FRESH = 1500  # points of the data that are looked at
 DEGENERATE = 1e-12  # of the typical |s|: both roots are one
 
 
@@ -208,50 +203,41 @@ def _split(roots: NDArray[np.complex128], value: NDArray[Any], rate: NDArray[Any
     return np.stack([value - ahead, ahead], axis=1), drift
 
 
-class WaveLatticeRun(AbstractRun):
+class WaveLatticeRun(GrowingRun[LatticeModel]):
     """Lattices that grow until the estimate meets the tolerance."""
 
+    stalls_above = 0.9  # a size that lowers the residual by less than this factor does not help
+
     def __init__(self, method: WaveLattice, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(compiled, settings)
         found = read_lattice(compiled)
         assert not isinstance(found, str)
-        self.method, self.compiled, self.settings = method, compiled, settings
+        self.method = method
         self.relation, self.cell = found
-        self.probes = probe_points(compiled)
-        # The equation holds identically, whatever the amplitudes (`Dispersion.defect` has proved it): only data are left to look at.
-        data = [pair for pair in zip(compiled.ir.residuals, compiled.programs, strict=True) if pair[0].kind != "equation"]
-        self.checked = replace(
-            compiled, ir=replace(compiled.ir, residuals=tuple(r for r, _ in data)), programs=tuple(program for _, program in data)
-        )
         dimension = len(self.cell.periods)
-        self.most = int(MOST_NODES[dimension] ** (1 / dimension))
-        self.cells, self.estimate, self.last_seconds, self.confirmed = method.cells or 0, np.inf, 0.0, False
-        self.models: list[LatticeModel] = []
-        self.residuals: list[float] = []
+        self.most, self.cells = int(MOST_NODES[dimension] ** (1 / dimension)), method.cells or 0
 
-    def step(self) -> dict[str, float]:
-        """Fit the next size; the first is the smallest that resolves the data, or the largest there is."""
-        begun = perf_counter()
-        if not self.models:
-            model = self._first()
-        else:
+    @cached_property
+    def checked(self) -> CompiledProblem:
+        """The data: the equation holds identically, whatever the amplitudes (`Dispersion.defect` has proved it)."""
+        compiled = self.compiled
+        data = [pair for pair in zip(compiled.ir.residuals, compiled.programs, strict=True) if pair[0].kind != "equation"]
+        return replace(compiled, ir=replace(compiled.ir, residuals=tuple(r for r, _ in data)), programs=tuple(program for _, program in data))
+
+    def n_fresh(self) -> int:
+        """Return the number of points that puts `N_FRESH` on the first instant."""
+        return int(N_FRESH ** (1 + 1 / len(self.cell.periods)))
+
+    def fit(self) -> LatticeModel:
+        """Return the next size; the first is the smallest that resolves the data, or the largest there is."""
+        if self.level == 0 and self.method.cells is None:
+            return self._first()
+        if self.level > 0:
             self.cells = min(self.most, int(np.ceil(self.cells * self.method.growth)))
-            model, _ = fit_lattice(self.compiled, self.relation, self.cell, self.cells)
-        self.models = [*self.models[-1:], model]
-        fresh = self._fresh(model)
-        if len(self.models) == 2:
-            zero = (0,) * self.probes.shape[1]
-            values, before = (m.evaluate(0, self.probes, zero) for m in (model, self.models[0]))
-            ratio = fresh / max(self.residuals[-1], 1e-300)
-            self.estimate = estimate_from_sizes([values], [before], [np.zeros((1, 1))], ratio, fresh)
-        self.residuals.append(fresh)
-        self.confirmed = False
-        self.last_seconds = perf_counter() - begun
-        return {"size": float(len(model.roots)), "fresh_residual": fresh, "estimated_error": self.estimate}
+        return fit_lattice(self.compiled, self.relation, self.cell, self.cells)[0]
 
     def _first(self) -> LatticeModel:
         dimension = len(self.cell.periods)
-        if self.method.cells is not None:
-            return fit_lattice(self.compiled, self.relation, self.cell, self.cells)[0]
         self.cells = FIRST_CELLS[dimension]
         while True:
             model, rim = fit_lattice(self.compiled, self.relation, self.cell, self.cells)
@@ -260,77 +246,38 @@ class WaveLatticeRun(AbstractRun):
                 return model
             self.cells = larger
 
-    def _fresh(self, model: LatticeModel) -> float:
-        """Return the scaled residual of the data at fresh points, relative to the field."""
-        system = residual_system(self.checked)
-        seed = 1_000_003 * self.settings.seed + 17
-        n_interior = int(N_FRESH ** (1 + 1 / len(self.cell.periods)))
-        samples = [sample_residual(self.checked, r, n_interior, seed + 31 * i) for i, r in enumerate(self.checked.ir.residuals)]
-        return system.residual_norm(samples, model) / self._amplitude(model)
+    def size(self, model: LatticeModel) -> int:
+        """Return the number of waves."""
+        return len(model.roots)
 
-    def _amplitude(self, model: LatticeModel) -> float:
-        return float(np.sqrt(np.mean(np.abs(model.evaluate(0, self.probes, (0,) * self.probes.shape[1])) ** 2))) or 1.0
+    def cost(self, model: LatticeModel) -> int:
+        """Return two numbers per wave: they are complex."""
+        return 2 * len(model.roots)
 
-    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Decide after each size from the second on."""
-        if len(self.models) < 2:
-            return None
-        settings, next_seconds = self.settings, self.predicted_seconds()
-        left = settings.seconds - elapsed
-        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
-        is_last = self.cells >= self.most
-        stalls = self.residuals[-1] > STALLS * self.residuals[-2]
-        if self.estimate <= settings.tolerance:
-            cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
-            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and not is_last and not stalls:
-                return None
-            self._confirm()
-            if self.estimate <= settings.tolerance:
-                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-            wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
-        if is_last:
-            return "tolerance_not_reached", (
-                f"{wanted}: the lattice has its largest size, {self.cells} nodes along the longest side of the cell. The initial data are too sharp "
-                "for it, or the time is so long that free space needs too large a cell: declare walls, or a shorter time"
-            )
-        if next_seconds > left:
-            used = f"{elapsed:.0f} s of {settings.seconds:g} s are used"
-            return "out_of_time", f"{wanted}: the next size needs about {next_seconds:.0f} s, {used}. Raise seconds"
-        return None
+    def is_last(self) -> bool:
+        """Whether the lattice has its largest size."""
+        return self.cells >= self.most
 
-    def _confirm(self) -> None:
-        """Look once, before a size is called a success, for what the nodes missed."""
-        if self.confirmed:
-            return
-        self.confirmed, model = True, self.models[-1]
-        cost, seed = 2 * len(model.roots), 1_000_003 * self.settings.seed + 3
-        self.estimate = with_the_unseen(self.estimate, self.checked, model, self.residuals[-1], self._amplitude(model), cost, seed)
+    def exhausted(self) -> str:
+        """Return the limit, its likely cause and the remedy."""
+        return (
+            f"the lattice has its largest size, {self.cells} nodes along the longest side of the cell. The initial data are too sharp "
+            "for it, or the time is so long that free space needs too large a cell: declare walls, or a shorter time"
+        )
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: nodes and waves grow with the power of the dimension."""
         return float(self.last_seconds * self.method.growth ** len(self.cell.periods))
 
-    def error_estimate(self) -> float:
-        """Return the estimate of the last size."""
-        return self.estimate
-
-    def model(self) -> LatticeModel:
-        """Return the last size."""
-        return self.models[-1]
-
     def state(self) -> StateTree:
         """Return the last two sizes and the counters."""
-        return {
-            "cells": self.cells,
-            "estimate": self.estimate,
-            "last_seconds": self.last_seconds,
-            "confirmed": self.confirmed,
-            "residuals": np.array(self.residuals),
-            "models": {str(index): model.state() for index, model in enumerate(self.models)},
-        }
+        return {**super().state(), "cells": self.cells}
 
     def restore(self, state: StateTree) -> None:
         """Continue from a state."""
-        self.cells, self.estimate, self.last_seconds = int(state["cells"]), float(state["estimate"]), float(state["last_seconds"])
-        self.confirmed, self.residuals = bool(state["confirmed"]), [float(value) for value in state["residuals"]]
-        self.models = [lattice_model_from_state(self.compiled, state["models"][str(i)]) for i in range(len(state["models"]))]
+        super().restore(state)
+        self.cells = int(state["cells"])
+
+    def restored_model(self, state: StateTree) -> LatticeModel:
+        """Return a size from its state."""
+        return lattice_model_from_state(self.compiled, state)

@@ -10,7 +10,6 @@ Reference: Trefethen (2000), Spectral methods in MATLAB, chapters 6 and 10; Engq
 
 from dataclasses import dataclass
 from math import prod
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,8 @@ from scipy.integrate import solve_ivp
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
-from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
-from pinnsiren.training.least_squares import CHEAP, CHEAP_SECONDS, ENOUGH
-from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
-from pinnsiren.training.probes import probe_points
-from pinnsiren.training.row_system import residual_system
-from pinnsiren.training.sampling import sample_residual
+from pinnsiren.training.growing_run import GrowingRun
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.wave_march_model import MarchModel, march_model_from_state, panel_coefficients, to_coefficients
 from pinnsiren.training.wave_semidiscrete import MarchReading, Semidiscrete, read_march
 
@@ -33,7 +28,6 @@ MOST_NODES = {1: 800, 2: 128, 3: 32}
 MOST_STORED = 40_000_000  # numbers of a model: 320 MB
 GROWTH = 1.4
 COST = 0.7
-N_FRESH = 1200
 PHASE = 8.0  # radians of the fastest wave that is resolved per panel: with 20 nodes the error is (PHASE / 4)^20 / 20! = 4e-13
 PANEL_NODES = 20
 RELATIVE, ABSOLUTE = 1e-10, 1e-12  # tolerances of the steps, those of the field on the scale of its largest value
@@ -123,18 +117,15 @@ def panels_of(reading: MarchReading, counts: tuple[int, ...]) -> int:
     return max(1, int(np.ceil((reading.span[1] - reading.span[0]) * reading.fastest * highest / PHASE)))
 
 
-class WaveMarchRun(AbstractRun):
+class WaveMarchRun(GrowingRun[MarchModel]):
     """Sizes that grow until the estimate meets the tolerance."""
 
     def __init__(self, method: WaveMarch, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(compiled, settings)
         found = read_march(compiled)
         assert not isinstance(found, str)
-        self.method, self.compiled, self.settings, self.reading = method, compiled, settings, found
+        self.method, self.reading = method, found
         self.first = float(method.nodes or self._first_nodes())
-        self.probes = probe_points(compiled)
-        self.level, self.estimate, self.last_seconds, self.confirmed = 0, np.inf, 0.0, False
-        self.models: list[MarchModel] = []
-        self.residuals: list[float] = []
 
     def _first_nodes(self) -> float:
         """Return the fewest nodes on which the initial data show how they fall off."""
@@ -163,91 +154,44 @@ class WaveMarchRun(AbstractRun):
         work = 4 * prod(n + 1 for n in counts) * sum(counts)
         return CALLS * (reading.span[1] - reading.span[0]) * highest * (OVERHEAD + work / SPEED)
 
-    def _counts(self, level: int) -> tuple[int, ...]:
-        return counts_of(self.reading, self.first * self.method.growth**level)
+    def _nodes(self) -> float:
+        return self.first * self.method.growth**self.level
 
-    def step(self) -> dict[str, float]:
-        """Solve at the next size."""
-        begun = perf_counter()
-        model = fit_march(self.compiled, self.reading, self._counts(self.level))
-        self.models = [*self.models[-1:], model]
-        fresh = self._fresh(model)
-        if len(self.models) == 2:
-            zero = (0,) * self.probes.shape[1]
-            values, before = (m.evaluate(0, self.probes, zero) for m in (model, self.models[0]))
-            ratio = fresh / max(self.residuals[-1], 1e-300)
-            self.estimate = estimate_from_sizes([values], [before], [np.zeros((1, 1))], ratio, fresh)
-        self.residuals.append(fresh)
-        self.level, self.confirmed, self.last_seconds = self.level + 1, False, perf_counter() - begun
-        return {"size": float(prod(model.values.shape[2:])), "fresh_residual": fresh, "estimated_error": self.estimate}
+    def fit(self) -> MarchModel:
+        """Return the next size."""
+        return fit_march(self.compiled, self.reading, counts_of(self.reading, self._nodes()))
 
-    def _fresh(self, model: MarchModel) -> float:
-        """Return the scaled residual of the whole declaration at fresh points, relative to the field."""
-        system, seed = residual_system(self.compiled), 1_000_003 * self.settings.seed + 17
-        samples = [sample_residual(self.compiled, r, N_FRESH, seed + 31 * i) for i, r in enumerate(self.compiled.ir.residuals)]
-        return system.residual_norm(samples, model) / self._amplitude(model)
+    def size(self, model: MarchModel) -> int:
+        """Return the number of cosines."""
+        return prod(model.values.shape[2:])
 
-    def _amplitude(self, model: MarchModel) -> float:
-        return float(np.sqrt(np.mean(model.evaluate(0, self.probes, (0,) * self.probes.shape[1]) ** 2))) or 1.0
-
-    def _is_last(self) -> bool:
-        counts = self._counts(self.level)
+    def is_last(self) -> bool:
+        """Whether the next size has more nodes, or more numbers to keep, than are allowed."""
+        counts = counts_of(self.reading, self._nodes())
         stored = PANEL_NODES * panels_of(self.reading, counts) * prod(n + 1 for n in counts)
-        return self.first * self.method.growth**self.level > MOST_NODES[len(counts)] or stored > MOST_STORED
+        return self._nodes() > MOST_NODES[len(counts)] or stored > MOST_STORED
 
-    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Decide after each size from the second on."""
-        if len(self.models) < 2:
-            return None
-        settings, next_seconds, left = self.settings, self.predicted_seconds(), self.settings.seconds - elapsed
-        is_last, stalls = self._is_last(), self.residuals[-1] >= self.residuals[-2]
-        if self.estimate <= settings.tolerance:
-            cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
-            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and not is_last and not stalls:
-                return None
-            self._confirm()
-            if self.estimate <= settings.tolerance:
-                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
-        if is_last:
-            return "tolerance_not_reached", (
-                f"{wanted}: a march allows {MOST_NODES[len(self.reading.limits)]} cosines along an axis and {MOST_STORED} numbers in all. Something "
-                "in the solution is too sharp for them (initial values and conditions that do not fit together where they meet, for instance), or "
-                "the time is too long: declare a shorter time, or solve it in parts"
-            )
-        if next_seconds > left:
-            used = f"{elapsed:.0f} s of {settings.seconds:g} s are used"
-            return "out_of_time", f"{wanted}: the next size needs about {next_seconds:.0f} s, {used}. Raise seconds, or loosen tolerance"
-        return None
-
-    def _confirm(self) -> None:
-        """Look once, before a size is called a success, for what the nodes missed."""
-        if not self.confirmed:
-            self.confirmed, model = True, self.models[-1]
-            cost, seed = prod(model.values.shape[2:]), 1_000_003 * self.settings.seed + 3
-            self.estimate = with_the_unseen(self.estimate, self.compiled, model, self.residuals[-1], self._amplitude(model), cost, seed)
+    def exhausted(self) -> str:
+        """Return the limit, its likely cause and the remedy."""
+        return (
+            f"a march allows {MOST_NODES[len(self.reading.limits)]} cosines along an axis and {MOST_STORED} numbers in all. Something "
+            "in the solution is too sharp for them (initial values and conditions that do not fit together where they meet, for instance), or "
+            "the time is too long: declare a shorter time, or solve it in parts"
+        )
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: steps grow with the square of the nodes of an axis, each with their number and that of the dimension."""
         return float(self.last_seconds * self.method.growth ** (2 + len(self.reading.limits)))
 
-    def error_estimate(self) -> float:
-        """Return the estimate of the last size."""
-        return self.estimate
-
-    def model(self) -> MarchModel:
-        """Return the last size."""
-        return self.models[-1]
-
     def state(self) -> StateTree:
         """Return the last two sizes and the counters."""
-        numbers = {name: getattr(self, name) for name in ("first", "level", "estimate", "last_seconds", "confirmed")}
-        models = {str(index): model.state() for index, model in enumerate(self.models)}
-        return {**numbers, "residuals": np.array(self.residuals), "models": models}
+        return {**super().state(), "first": self.first}
 
     def restore(self, state: StateTree) -> None:
         """Continue from a state."""
-        self.first, self.level, self.confirmed = float(state["first"]), int(state["level"]), bool(state["confirmed"])
-        self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
-        self.residuals = [float(value) for value in state["residuals"]]
-        self.models = [march_model_from_state(state["models"][str(index)]) for index in range(len(state["models"]))]
+        super().restore(state)
+        self.first = float(state["first"])
+
+    def restored_model(self, state: StateTree) -> MarchModel:
+        """Return a size from its state."""
+        return march_model_from_state(state)

@@ -9,7 +9,6 @@ method in the clothes of features. Free faces are walls so far away that nothing
 
 from dataclasses import dataclass
 from math import prod
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,20 +21,15 @@ from pinnsiren.errors import ProblemError
 from pinnsiren.ir import Jet, MultiIndex, partial_derivative
 from pinnsiren.language.domains import SpaceTime
 from pinnsiren.language.numeric import evaluator
-from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
-from pinnsiren.training.least_squares import CHEAP, CHEAP_SECONDS, ENOUGH
-from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
+from pinnsiren.training.growing_run import GrowingRun
+from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.mode_basis import AxisBasis, axis_basis
-from pinnsiren.training.probes import probe_points
-from pinnsiren.training.row_system import residual_system
-from pinnsiren.training.sampling import sample_residual
 from pinnsiren.training.wave_cell import FREE, ODD, WaveCell, in_free_space, initial_data, wave_cell
 
 FIRST_MODES = {1: 60, 2: 400, 3: 600}
 MOST_MODES = 7000  # a matrix of 400 MB
 GROWTH = 1.8
 COST = 0.6
-N_FRESH = 1200
 CHUNK = 2048
 SLOWEST = 1e-7  # frequency times duration below which a mode counts as standing still
 BEYOND = 1.02  # of the way that the fastest waves go out and back in the time declared
@@ -245,95 +239,43 @@ def fit_modes(compiled: CompiledProblem, medium: SmoothMedium, total: int) -> Mo
     return ModeModel(axes, nodal, frequencies, value - 1j * rate / frequencies, start)
 
 
-class WaveModesRun(AbstractRun):
+class WaveModesRun(GrowingRun[ModeModel]):
     """Modes whose number grows until the estimate meets the tolerance."""
 
     def __init__(self, method: WaveModes, compiled: CompiledProblem, settings: RunSettings) -> None:
+        super().__init__(compiled, settings)
         found = read_medium(compiled)
         assert not isinstance(found, str)
-        self.method, self.compiled, self.settings, self.medium = method, compiled, settings, found
+        self.method, self.medium = method, found
         self.first = method.modes or FIRST_MODES.get(len(found.cell.limits), 600)
-        self.probes = probe_points(compiled)
-        self.level, self.estimate, self.last_seconds, self.confirmed = 0, np.inf, 0.0, False
-        self.models: list[ModeModel] = []
-        self.residuals: list[float] = []
 
-    def step(self) -> dict[str, float]:
-        """Fit the next size."""
-        begun = perf_counter()
-        model = fit_modes(self.compiled, self.medium, self._size(self.level))
-        self.models = [*self.models[-1:], model]
-        fresh = self._fresh(model)
-        if len(self.models) == 2:
-            zero = (0,) * self.probes.shape[1]
-            values, before = (m.evaluate(0, self.probes, zero) for m in (model, self.models[0]))
-            ratio = fresh / max(self.residuals[-1], 1e-300)
-            self.estimate = estimate_from_sizes([values], [before], [np.zeros((1, 1))], ratio, fresh)
-        self.residuals.append(fresh)
-        self.level, self.confirmed, self.last_seconds = self.level + 1, False, perf_counter() - begun
-        return {"size": float(len(model.frequencies)), "fresh_residual": fresh, "estimated_error": self.estimate}
+    def fit(self) -> ModeModel:
+        """Return the next size."""
+        return fit_modes(self.compiled, self.medium, self._n_modes())
 
-    def _size(self, level: int) -> int:
-        return int(self.first * self.method.growth**level)
+    def _n_modes(self) -> int:
+        return int(self.first * self.method.growth**self.level)
 
-    def _fresh(self, model: ModeModel) -> float:
-        """Return the scaled residual at fresh points, relative to the field."""
-        system, seed = residual_system(self.compiled), 1_000_003 * self.settings.seed + 17
-        samples = [sample_residual(self.compiled, r, N_FRESH, seed + 31 * i) for i, r in enumerate(self.compiled.ir.residuals)]
-        return system.residual_norm(samples, model) / self._amplitude(model)
+    def size(self, model: ModeModel) -> int:
+        """Return the number of modes."""
+        return len(model.frequencies)
 
-    def _amplitude(self, model: ModeModel) -> float:
-        return float(np.sqrt(np.mean(np.abs(model.evaluate(0, self.probes, (0,) * self.probes.shape[1])) ** 2))) or 1.0
+    def cost(self, model: ModeModel) -> int:
+        """Return four numbers per mode: a product of features, cosine and sine in time."""
+        return 4 * len(model.frequencies)
 
-    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Decide after each size from the second on."""
-        if len(self.models) < 2:
-            return None
-        settings, next_seconds, left = self.settings, self.predicted_seconds(), self.settings.seconds - elapsed
-        is_last = self._size(self.level) > self.method.maximum_modes
-        if self.estimate <= settings.tolerance:
-            cheap = next_seconds < min(left, max(CHEAP * left, CHEAP_SECONDS))
-            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and not is_last and self.residuals[-1] < self.residuals[-2]:
-                return None
-            self._confirm()
-            if self.estimate <= settings.tolerance:
-                return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
-        wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
-        if is_last:
-            return "tolerance_not_reached", f"{wanted}: {self.method.maximum_modes} modes are allowed; raise WaveModes(maximum_modes=...)"
-        if next_seconds > left:
-            used = f"{elapsed:.0f} s of {settings.seconds:g} s are used"
-            return "out_of_time", f"{wanted}: the next size needs about {next_seconds:.0f} s, {used}. Raise seconds, or loosen tolerance"
-        return None
+    def is_last(self) -> bool:
+        """Whether the next size has more modes than are allowed."""
+        return self._n_modes() > self.method.maximum_modes
 
-    def _confirm(self) -> None:
-        """Look once, before a size is called a success, for what the nodes missed."""
-        if not self.confirmed:
-            self.confirmed, model = True, self.models[-1]
-            cost, seed = 4 * len(model.frequencies), 1_000_003 * self.settings.seed + 3
-            self.estimate = with_the_unseen(self.estimate, self.compiled, model, self.residuals[-1], self._amplitude(model), cost, seed)
+    def exhausted(self) -> str:
+        """Return the limit and the remedy."""
+        return f"{self.method.maximum_modes} modes are allowed; raise WaveModes(maximum_modes=...)"
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: that of eigenvalues grows with the third power."""
         return float(self.last_seconds * self.method.growth**3)
 
-    def error_estimate(self) -> float:
-        """Return the estimate of the last size."""
-        return self.estimate
-
-    def model(self) -> ModeModel:
-        """Return the last size."""
-        return self.models[-1]
-
-    def state(self) -> StateTree:
-        """Return the last two sizes and the counters."""
-        numbers = {name: getattr(self, name) for name in ("level", "estimate", "last_seconds", "confirmed")}
-        models = {str(index): model.state() for index, model in enumerate(self.models)}
-        return {**numbers, "residuals": np.array(self.residuals), "models": models}
-
-    def restore(self, state: StateTree) -> None:
-        """Continue from a state."""
-        self.level, self.confirmed = int(state["level"]), bool(state["confirmed"])
-        self.estimate, self.last_seconds = float(state["estimate"]), float(state["last_seconds"])
-        self.residuals = [float(value) for value in state["residuals"]]
-        self.models = [mode_model_from_state(state["models"][str(index)]) for index in range(len(state["models"]))]
+    def restored_model(self, state: StateTree) -> ModeModel:
+        """Return a size from its state."""
+        return mode_model_from_state(state)

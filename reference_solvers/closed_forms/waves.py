@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class GaussianPulse:
         """Gauss-Legendre in the wavenumber; the phases q ct and q r are resolved by the number of nodes."""
         largest = _SPECTRUM_IN_STD / np.sqrt(self.variance)
         reach = travelled + float(np.max(r, initial=0.0))
-        nodes, weights = np.polynomial.legendre.leggauss(64 + int(np.ceil(0.6 * largest * reach)))
+        nodes, weights = _rule(1 + int(np.ceil(0.6 * largest * reach)) // 64)
         q = 0.5 * largest * (nodes + 1)
         spectrum = 0.5 * largest * weights * self.variance * q * np.exp(-self.variance * q**2 / 2) * np.cos(q * travelled)
         unique, back = np.unique(r, return_inverse=True)
@@ -79,6 +80,13 @@ class GaussianPulse:
             part = unique[start : start + 2048]
             values[start : start + 2048] = special.j0(np.outer(part, q)) @ spectrum
         return np.asarray(values[back.reshape(r.shape)])
+
+
+@lru_cache(maxsize=64)
+def _rule(n_blocks: int) -> tuple[RealArray, RealArray]:
+    """Nodes and weights on [-1, 1], in blocks of 64: scattered points have an instant each, and the rule costs more than its use."""
+    nodes, weights = np.polynomial.legendre.leggauss(64 * (n_blocks + 1))
+    return nodes, weights
 
 
 def gaussian_pulse(at: Sequence[float], variance: float, amplitude: float = 1.0, speed: float = 1.0) -> GaussianPulse:

@@ -5,7 +5,10 @@ Input: the problem. Output: names of fields. The test is symbolic: a field is fr
 
 import sympy as sp
 
-from pinnsiren.language import PML, Dirichlet, Problem, declaration_of, expand_operators
+from pinnsiren.language.conditions import PML, Dirichlet
+from pinnsiren.language.operators import expand_operators
+from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
 
 
 def free_constant_fields(problem: Problem) -> tuple[str, ...]:
