@@ -28,7 +28,7 @@ from pinnsiren.networks.gram import dual_gram, jacobian_transpose_product
 
 from .derivative_step import machine, relative_difference, seconds_of, spread
 from .engine_page import write_page
-from .engine_ways import DEPTH, WIDTH, Case, Step, build, bytes_kept, compiled_step, forward_step, nested_step, streams_step
+from .engine_ways import DEPTH, WIDTH, Case, Step, build, bytes_kept, compiled_step, deepxde_step, forward_step, nested_step, streams_step
 
 GPU_SECONDS = 300  # after which no further row starts: with the longest, compiled, a run ends within eight minutes
 PRODUCTS = 3  # in a row: the first alone would find a cold cache
@@ -53,6 +53,10 @@ def ways_of(case: Case, *, compile_nested: bool) -> tuple[dict[str, Step], dict[
     missing: dict[str, str] = {}
     if case.operator == "laplacian":
         steps["jvp of jvp"] = forward_step(built)
+        try:
+            steps["DeepXDE"] = deepxde_step(built)
+        except Exception as error:
+            missing["DeepXDE"] = f"{type(error).__name__}: {error}".splitlines()[0]
     if compile_nested:
         try:
             compiled = compiled_step(built)

@@ -4,6 +4,7 @@ Input: a `Case`. Output: functions that return the same parameter gradient: pack
 reverse mode as textbooks write it, eager and compiled, and forward over forward mode (`torch.func.jvp` of `jvp`) with one reverse sweep.
 """
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -129,6 +130,34 @@ def nested_step(built: Built) -> Step:
 
     def step() -> Sequence[Tensor]:
         return torch.autograd.grad(_nested_functional(built.case.operator, built.module, built.points, built.weights), parameters)
+
+    return step
+
+
+def deepxde_step(built: Built) -> Step:
+    """The derivatives through DeepXDE's `grad.jacobian` and `grad.hessian`, which share what they can; second order.
+
+    Raises:
+        ImportError: DeepXDE is not installed: `pip install deepxde`.
+        RuntimeError: on a GPU, since importing DeepXDE would move all new tensors of this process there.
+    """
+    if built.case.device != "cpu":
+        raise RuntimeError("measured on the CPU only")
+    os.environ.setdefault("DDE_BACKEND", "pytorch")
+    import deepxde as dde  # optional, and chosen by the variable above
+
+    parameters = list(built.module.parameters())
+
+    def step() -> Sequence[Tensor]:
+        x = built.points.detach().requires_grad_(True)
+        u = built.module(x)
+        total = (u * built.weights[0]).sum()
+        for channel in range(u.shape[1]):
+            slope = dde.grad.jacobian(u, x, i=channel)
+            curvature = sum(dde.grad.hessian(u, x, component=channel, i=axis, j=axis) for axis in (0, 1))
+            total = total + (slope * built.weights[1:3, :, channel].t()).sum() + (curvature[:, 0] * built.weights[-1, :, channel]).sum()
+        dde.grad.clear()
+        return torch.autograd.grad(total, parameters)
 
     return step
 

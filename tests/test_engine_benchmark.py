@@ -47,6 +47,13 @@ def test_all_ways_give_one_gradient(operator, dtype):
         assert float((flat(way(build(case))()) - exact).norm() / exact.norm()) < AGREEMENT[dtype]
 
 
+def test_deepxde_gives_the_same_gradient():
+    pytest.importorskip("deepxde")
+    case = Case("laplacian", 32, 2, torch.float64, width=32)
+    found, exact = flat(ways.deepxde_step(build(case))()), flat(nested_step(build(case))())
+    assert float((found - exact).norm() / exact.norm()) < AGREEMENT[torch.float64]
+
+
 def test_the_hand_adjoint_keeps_few_bytes_per_point():
     kept = ways.bytes_kept(Case("laplacian", 64, 2), streams_step)
     # Blocks of 256 floats: cosine and sine in the first layer; in two more also two first derivatives and the Laplacian.
@@ -55,7 +62,7 @@ def test_the_hand_adjoint_keeps_few_bytes_per_point():
 
 def test_a_row_holds_ratios_and_the_page_shows_them(tmp_path):
     row = engine.measure(Case("laplacian", 16, 1, width=16), 3)
-    assert set(row["over_hand_adjoint"]) == {"tape", "nested", "jvp of jvp"}
+    assert set(row["over_hand_adjoint"]) | set(row["missing"]) == {"tape", "nested", "jvp of jvp", "DeepXDE"}
     assert row["products_per_layer"] == {"streams": 12, "nested": 18}
     page.write_page({"results": [row], "machine": {"device": "a <b>"}, "network": "n"}, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()

@@ -157,7 +157,18 @@ def _coefficient_evaluator(expressions: list[Any], ir: ProblemIR) -> Callable[[N
     compiled = evaluator([plain[index] for index in shared], symbols) if shared else None
     by_shot = {index: ShotEvaluator.of(plain[index], ir.n_shots, symbols) for index in range(len(plain)) if index not in shared}
 
+    # Scale, rows and residual read the same coefficients one after another, and those of many shots are costly.
+    last: list[tuple[NDArray[np.float64], list[NDArray[Any]]]] = []
+
     def evaluate(columns: NDArray[np.float64]) -> list[NDArray[Any]]:
+        if last and np.array_equal(last[0][0], columns, equal_nan=True):
+            return list(last[0][1])
+        result = compute(columns)
+        if by_shot:
+            last[:] = [(columns.copy(), result)]
+        return list(result)
+
+    def compute(columns: NDArray[np.float64]) -> list[NDArray[Any]]:
         found = {} if compiled is None else dict(zip(shared, (values[:, None] for values in compiled(columns)), strict=True))
         found |= {index: family(columns) for index, family in by_shot.items()}
         return [_drop_zero_imaginary(found[index]) for index in range(len(plain))]

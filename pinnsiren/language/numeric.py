@@ -40,6 +40,18 @@ def _replace_sampled(expression: Any) -> tuple[Any, dict[str, Callable[..., Any]
     return result, functions
 
 
+def compile_columns(expressions: Sequence[Any], symbols: Sequence[sp.Symbol]) -> Callable[..., list[Any]]:
+    """Compile expressions into one function of as many arrays as there are symbols; values have the shape that broadcasting gives them."""
+    prepared = []
+    modules: dict[str, Callable[..., Any]] = dict(NUMERIC_HEADS)
+    for expression in expressions:
+        plain, functions = _replace_sampled(expand_sources(expand_operators(sp.sympify(expression))))
+        modules.update(functions)
+        prepared.append(plain)
+    # cse=True shares what the expressions have in common; sampled functions are pure, so sharing them is safe.
+    return sp.lambdify(list(symbols), prepared, modules=[modules, "scipy", "numpy"], cse=True)  # type: ignore[no-any-return]
+
+
 def evaluator(expressions: Sequence[Any], symbols: Sequence[sp.Symbol]) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
     """Compile expressions of the coordinates into one NumPy function.
 
@@ -50,14 +62,7 @@ def evaluator(expressions: Sequence[Any], symbols: Sequence[sp.Symbol]) -> Calla
     Returns:
         A function of points (n_points, n_coordinates) that returns one array (n_points,) per expression.
     """
-    prepared = []
-    modules: dict[str, Callable[..., Any]] = dict(NUMERIC_HEADS)
-    for expression in expressions:
-        plain, functions = _replace_sampled(expand_sources(expand_operators(sp.sympify(expression))))
-        modules.update(functions)
-        prepared.append(plain)
-    # cse=True shares what the expressions have in common; sampled functions are pure, so sharing them is safe.
-    compiled = sp.lambdify(list(symbols), prepared, modules=[modules, "scipy", "numpy"], cse=True)
+    compiled = compile_columns(expressions, symbols)
 
     def evaluate(points: NDArray[Any]) -> list[NDArray[Any]]:
         columns = [points[:, index] for index in range(len(symbols))]

@@ -4,7 +4,7 @@ Input: an expression with source families. Output: `ShotGroup`s, and their value
 expression for NumPy; a survey of a thousand shots has one or two shapes of source, and a thousand sets of numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from pinnsiren.language.numeric import evaluator
+from pinnsiren.language.numeric import compile_columns, evaluator
 from pinnsiren.language.sources import GaussianSource, RickerWavelet, families_in
 
 _OPEN = (sp.Add, sp.Mul, sp.Pow, sp.Tuple, GaussianSource, RickerWavelet, sp.exp, sp.sin, sp.cos)
 """Heads whose numbers may differ from shot to shot; what stands under another head has to be equal."""
 
-BLOCK = 1 << 22  # values of one temporary array, 32 MiB
+_ELEMENTARY = (GaussianSource, RickerWavelet, sp.exp, sp.sin, sp.cos)
+
+BLOCK = 1 << 18  # values of one temporary array, 2 MiB: what stays in cache
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,28 @@ class ShotGroup:
     shots: tuple[int, ...]
     values: NDArray[np.float64]
 
-    def evaluate(self, symbols: Sequence[sp.Symbol], points: NDArray[Any]) -> NDArray[Any]:
-        """Return the values at points (n_points, n_symbols), (n_points, n_shots of the group)."""
-        return self.evaluate_part(self.expression, symbols, points)
-
     def evaluate_part(self, part: Any, symbols: Sequence[sp.Symbol], points: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of another expression in the group's parameters."""
-        compiled = evaluator([part], [*symbols, *self.parameters])
-        n_shots, step = len(self.shots), max(1, BLOCK // len(self.shots))
-        blocks = []
-        for start in range(0, len(points), step):
-            here = points[start : start + step]
-            # Flat, as the functions of the language take their arguments.
-            columns = np.concatenate([np.repeat(here, n_shots, axis=0), np.tile(self.values.T, (len(here), 1))], axis=1)
-            blocks.append(compiled(columns)[0].reshape(len(here), n_shots))
-        return np.concatenate(blocks)
+        """Return the values of an expression in the group's parameters at points (n_points, n_symbols), (n_points, n_shots of the group)."""
+        return self.prepare(part, symbols)(points)
+
+    def prepare(self, part: Any, symbols: Sequence[sp.Symbol]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """Return `evaluate_part` as a function of the points, compiled once."""
+        n_shots = len(self.shots)
+        compiled = compile_columns([part], [*symbols, *self.parameters])
+        # The heads of the language take flat arrays; elementary functions broadcast points against shots.
+        flat = not all(isinstance(node, _ELEMENTARY) for node in part.atoms(sp.Function, sp.Piecewise))
+
+        def evaluate(points: NDArray[Any]) -> NDArray[Any]:
+            columns = [points[:, index : index + 1] for index in range(len(symbols))]
+            numbers = [row[None, :] for row in self.values]
+            if flat:
+                columns = [np.repeat(column[:, 0], n_shots) for column in columns]
+                numbers = [np.tile(number[0], len(points)) for number in numbers]
+            with np.errstate(all="ignore"):
+                value = np.asarray(compiled(*columns, *numbers)[0])
+            return value.reshape(len(points), n_shots) if flat and value.ndim else np.broadcast_to(value, (len(points), n_shots))
+
+        return evaluate
 
 
 def group_shots(expression: Any, n_shots: int) -> list[ShotGroup]:
@@ -110,48 +119,59 @@ def _with_parameters(node: Any, parameters: Any) -> Any:
     return node.func(*[_with_parameters(argument, parameters) for argument in node.args])
 
 
+Prepared = tuple[list[int], Callable[[NDArray[Any]], NDArray[Any]]]
+
+
 @dataclass(frozen=True)
 class ShotEvaluator:
     """An expression affine in its source families, a + sum_k b_k F_k, or any other, ready for NumPy.
 
     Attributes:
-        groups: per family its shots by shape; a single entry for an expression that is not affine in the families.
+        families: per family its groups, shots and their values at points; a single entry for an expression that is not affine in the families.
         outer: a, then the b_k, without families; None where the expression is not affine.
         n_shots: length of the shot axis.
-        symbols: columns of the points.
     """
 
-    groups: tuple[list[ShotGroup], ...]
-    outer: Any
+    families: tuple[list[Prepared], ...]
+    outer: Callable[[NDArray[Any]], list[NDArray[Any]]] | None
     n_shots: int
-    symbols: tuple[sp.Symbol, ...]
 
     @classmethod
     def of(cls, expression: Any, n_shots: int, symbols: Sequence[sp.Symbol]) -> "ShotEvaluator":
         """Prepare an expression."""
+
+        def prepared(part: Any) -> list[Prepared]:
+            return [(list(group.shots), group.prepare(group.expression, symbols)) for group in group_shots(part, n_shots)]
+
         families = families_in(expression)
         names = {family: sp.Dummy(f"family{index}") for index, family in enumerate(families)}
         named = expression.xreplace(names)
         slopes = [sp.diff(named, name) for name in names.values()]
         if any(slope.free_symbols & set(names.values()) for slope in slopes):
-            return cls((group_shots(expression, n_shots),), None, n_shots, tuple(symbols))
+            return cls((prepared(expression),), None, n_shots)
         rest = named.xreplace(dict.fromkeys(names.values(), sp.Integer(0)))
-        outer = evaluator([rest, *slopes], symbols)
-        return cls(tuple(group_shots(family, n_shots) for family in families), outer, n_shots, tuple(symbols))
+        return cls(tuple(prepared(family) for family in families), evaluator([rest, *slopes], symbols), n_shots)
 
     def __call__(self, points: NDArray[Any]) -> NDArray[Any]:
         """Return the values at points (n_points, n_symbols), (n_points, n_shots)."""
+        step = max(1, BLOCK // self.n_shots)
+        blocks = [self._block(points[start : start + step]) for start in range(0, len(points), step)] or [self._block(points)]
+        return np.concatenate(blocks)
+
+    def _block(self, points: NDArray[Any]) -> NDArray[Any]:
         if self.outer is None:
-            return self._family(self.groups[0], points)
+            return self._family(self.families[0], points)
         rest, *slopes = self.outer(points)
         total = rest[:, None] + np.zeros((1, self.n_shots))
-        for slope, groups in zip(slopes, self.groups, strict=True):
+        for slope, groups in zip(slopes, self.families, strict=True):
             total = total + slope[:, None] * self._family(groups, points)
         return np.asarray(total)
 
-    def _family(self, groups: list[ShotGroup], points: NDArray[Any]) -> NDArray[Any]:
-        parts = [group.evaluate(self.symbols, points) for group in groups]
+    def _family(self, groups: list[Prepared], points: NDArray[Any]) -> NDArray[Any]:
+        if len(groups) == 1:
+            return groups[0][1](points)
+        parts = [evaluate(points) for _, evaluate in groups]
         result = np.empty((len(points), self.n_shots), dtype=np.result_type(*parts))
-        for group, part in zip(groups, parts, strict=True):
-            result[:, list(group.shots)] = part
+        for (shots, _), part in zip(groups, parts, strict=True):
+            result[:, shots] = part
         return result

@@ -27,6 +27,7 @@ ROUNDING = 1e-13
 DENSE_WORK = 2.5e7  # points times features of the dense check, about a second
 DENSE_POINTS = (4096, 65536)
 CROWD = 2**17  # points at which only data and coefficients are evaluated
+CROWD_VALUES = 2**24  # of points and shots: the mean square is over both, so that many shots need fewer points each
 SHARPEST = 512  # of them, those with the largest values
 EXPECTED_SPREAD = 3.0  # a dense set of points may see a residual this much larger by the luck of the draw
 RESIDUAL_FLOOR = 1e-9  # below, residuals are rounding
@@ -58,7 +59,14 @@ def estimate_from_sizes(
 
 
 def with_the_unseen(
-    estimate: float, compiled: CompiledProblem, model: FittedModel, fresh_residual: float, amplitude: float, cost: int, seed: int
+    estimate: float,
+    compiled: CompiledProblem,
+    model: FittedModel,
+    fresh_residual: float,
+    amplitude: float,
+    cost: int,
+    seed: int,
+    system: RowSystem | None = None,
 ) -> float:
     """Return the estimate, raised where the residual is larger on a dense set of points than on the fresh ones.
 
@@ -73,10 +81,12 @@ def with_the_unseen(
         amplitude: root mean square of the fields.
         cost: work per point, such as the number of features; the number of points is chosen accordingly.
         seed: of the dense points.
+        system: evaluates the residuals of the model; None for a model of the shots themselves.
     """
     n_points = int(np.clip(DENSE_WORK / max(cost, 1), *DENSE_POINTS))
+    n_crowd = int(np.clip(CROWD_VALUES // compiled.ir.n_shots, CROWD // 8, CROWD))
     conditions = [program for program in compiled.programs if program.residual.kind != "equation"]
-    system = residual_system(compiled)
+    system = system or residual_system(compiled)
     total = 0.0
     for index, program in enumerate(compiled.programs):
         share = n_points if program.residual.kind == "equation" else max(DENSE_POINTS[0], n_points // max(len(conditions), 1))
@@ -85,7 +95,7 @@ def with_the_unseen(
             total += _mean_square(system, program, model, drawn)
         if program.residual.given is not None:
             continue  # no sharper than the features it was made of, and costly in a crowd
-        crowd = _dense_points(compiled, program.residual, CROWD, seed + 500 + index)
+        crowd = _dense_points(compiled, program.residual, n_crowd, seed + 500 + index)
         if drawn is not None and crowd is not None:
             sharpest = _sharpest(system, program, crowd)
             total += _mean_square(system, program, model, sharpest, drawn) * len(sharpest.points) / len(crowd.points)
@@ -111,18 +121,26 @@ def _dense_points(compiled: CompiledProblem, residual: Residual, n_points: int, 
 
 def _sharpest(system: RowSystem, program: ResidualProgram, crowd: PointSet) -> PointSet:
     """Return the points of a crowd where data and coefficients are largest: there the residual has to be looked at."""
-    ones = [np.ones((len(crowd.points), 1))] * len(program.jets)
-    unknowns = system.unknowns(program, None)
-    coefficients = program.coefficients(crowd.points, crowd.normals)
-    size = np.zeros(len(crowd.points))
-    for jets in ([0 * one for one in ones], ones):
-        with np.errstate(all="ignore"):
-            value = program.compile([program.algebra])(coefficients, jets, unknowns)[0]
-        size = size + np.nan_to_num(np.max(np.abs(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (len(size), 1)))), axis=1))
+    step = max(1, CROWD // system.compiled.ir.n_shots)  # 2 MiB of complex numbers at once
+    size = np.concatenate([_data_size(system, program, crowd, slice(start, start + step)) for start in range(0, len(crowd.points), step)])
     size = size if crowd.weights is None else np.sqrt(crowd.weights) * size
     chosen = np.argpartition(-size, SHARPEST)[:SHARPEST] if len(size) > SHARPEST else np.arange(len(size))
     normals, other, weights = (None if array is None else array[chosen] for array in (crowd.normals, crowd.other_side, crowd.weights))
     return PointSet(crowd.points[chosen], normals, other, weights=weights)
+
+
+def _data_size(system: RowSystem, program: ResidualProgram, crowd: PointSet, window: slice) -> NDArray[np.float64]:
+    """Return how large data and coefficients are at some points of a crowd, the largest of all shots."""
+    points = crowd.points[window]
+    ones = [np.ones((len(points), 1))] * len(program.jets)
+    coefficients = program.coefficients(points, None if crowd.normals is None else crowd.normals[window])
+    unknowns = system.unknowns(program, None)
+    size = np.zeros(len(points))
+    for jets in ([0 * one for one in ones], ones):
+        with np.errstate(all="ignore"):
+            value = program.compile([program.algebra])(coefficients, jets, unknowns)[0]
+        size = size + np.nan_to_num(np.max(np.abs(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (len(size), 1)))), axis=1))
+    return size
 
 
 def _mean_square(system: RowSystem, program: ResidualProgram, model: FittedModel, drawn: PointSet, scaled_at: PointSet | None = None) -> float:

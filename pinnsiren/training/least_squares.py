@@ -1,11 +1,11 @@
 """Least squares on sine features, i.e. on the last layer of a one-hidden-layer SIREN whose first layer is drawn on charts.
 
 min_c sum_r |A_r c - b_r|^2 over all residuals r, each scaled to the field; rows are collocation points, columns features of unit norm; Householder QR
-of the matrix with a ridge at rounding level, all shots as right-hand sides at once. The number of features grows until the estimated error meets the
-tolerance. Equations that are not affine are linearised by Newton's method at each size.
+of the matrix with a ridge at rounding level, all shots as right-hand sides at once (many shots: see `shot_mixing`). The number of features grows
+until the estimated error meets the tolerance. Equations that are not affine are linearised by Newton's method at each size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from time import perf_counter
 from typing import Any
@@ -25,6 +25,7 @@ from pinnsiren.training.probes import probe_points, without_free_constants
 from pinnsiren.training.row_blocks import solve_rows
 from pinnsiren.training.row_system import RowSystem
 from pinnsiren.training.sampling import PointSet
+from pinnsiren.training.shot_mixing import Factor, MixedRows, mixed, mixing_of
 
 REDUNDANCIES = (1.3, 2.5, 5.0)  # features per independent function: little for oscillating fields, much for smooth ones
 NOMINAL_SPEED = 4e10  # floating-point operations per second of a QR factorisation on two cores
@@ -76,7 +77,7 @@ class LeastSquares(AbstractMethod):
 
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "LeastSquaresRun":
         """Begin at the smallest size."""
-        return LeastSquaresRun(self, compiled, settings)
+        return LeastSquaresRun(self, compiled, settings, mixing=mixing_of(compiled, settings.seed))
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Fit:
     training_residual: float
     fresh_residual: float
     values: tuple[NDArray[Any], ...]  # per field the unknown part at the probe points
+    factor: Factor | None = None  # of the matrix, for the shots behind the mixtures
 
 
 @dataclass
@@ -105,6 +107,8 @@ class LeastSquaresRun(AbstractRun):
     confirmed: int = 0  # level at which the dense check was made
     ratios: list[float] = dataclass_field(default_factory=list)
     fits: list[Fit] = dataclass_field(default_factory=list)  # the last two sizes
+    mixing: NDArray[np.float64] | None = None  # of many shots, on which the sizes are tried
+    all_shots: tuple[int, FeatureModel] | None = None  # level and model behind the mixtures
 
     def __post_init__(self) -> None:
         self.device = torch.device(self.settings.device)
@@ -114,6 +118,8 @@ class LeastSquaresRun(AbstractRun):
         zero = (0,) * len(self.compiled.ir.coordinates)
         known = [self.compiled.known_part(i, self.probes, zero) for i in range(len(self.compiled.ir.is_complex))]
         self.known = without_free_constants(self.compiled, known)
+        if self.mixing is not None:
+            self.known = [mixed(values, self.mixing) for values in self.known]
 
     def first_size(self) -> int:
         """Features that carry one and a half times the wavenumber; a step less where that is large, since an estimate needs two sizes."""
@@ -148,7 +154,7 @@ class LeastSquaresRun(AbstractRun):
                 fit.values, previous, self.known, self.ratios[-1], fit.fresh_residual, fit.training_residual
             )
             self.estimate = float(np.hypot(self.estimate, known_errors(self.compiled)))
-        self.fits = [*self.fits[-1:], fit]
+        self.fits = [*(replace(older, factor=None) for older in self.fits[-1:]), fit]
         self.level += 1
         self.last_seconds = (perf_counter() - start) / len(tried)
         return {
@@ -220,9 +226,20 @@ class LeastSquaresRun(AbstractRun):
         self.confirmed = self.level
         fit = self.fits[-1]
         cost, seed = fit.model.bases[0].n_features, self._seed() + 3
+        system = None if self.mixing is None else self.row_system(())
         self.estimate = with_the_unseen(
-            self.estimate, self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed
+            self.estimate, self.compiled, fit.model, fit.fresh_residual, self._amplitude(fit.values), cost, seed, system
         )
+        if self.mixing is not None:
+            self.estimate *= max(1.0, self._fresh_of_all() / max(fit.fresh_residual, 1e-300))
+
+    def _fresh_of_all(self) -> float:
+        """Return the residual of all shots at the fresh points of the last size."""
+        fit, system = self.fits[-1], self.row_system(self.fits[-1].model.bases)
+        assert isinstance(system, MixedRows)
+        coefficients = torch.cat([system.convert(part) for part in self.model().coefficients])
+        fresh = system.samples(self._n_points(fit.model.bases) // 2, self._seed(self.level - 1) + 2)
+        return system.norm_of_all(fresh, coefficients) / self._amplitude(fit.values)
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""
@@ -233,8 +250,17 @@ class LeastSquaresRun(AbstractRun):
         return self.estimate
 
     def model(self) -> FeatureModel:
-        """Return the last size."""
-        return self.fits[-1].model
+        """Return the last size, for all shots if it was tried on mixtures."""
+        if self.mixing is None:
+            return self.fits[-1].model
+        if self.all_shots is None or self.all_shots[0] != self.level:
+            fit = self.fits[-1]
+            system = self.row_system(fit.model.bases)
+            assert isinstance(system, MixedRows)
+            samples = [] if fit.factor else system.samples(self._n_points(fit.model.bases), self._seed(self.level - 1) + 1)
+            coefficients = system.split(system.solve_all(samples, fit.factor))
+            self.all_shots = self.level, replace(fit.model, coefficients=coefficients)
+        return self.all_shots[1]
 
     def state(self) -> StateTree:
         """Return the last size and the counters."""
@@ -271,6 +297,8 @@ class LeastSquaresRun(AbstractRun):
 
     def row_system(self, bases: tuple[FeatureBasis, ...]) -> RowSystem:
         """Return the rows of the least-squares problem; a run on a part of the domain draws its points there."""
+        if self.mixing is not None:
+            return MixedRows(self.compiled, bases, self.device, self.dtype, self.mixing)
         return RowSystem(self.compiled, bases, self.device, self.dtype)
 
     def first_guess(self, zero: FeatureModel, training: list[PointSet]) -> FeatureModel:
@@ -282,26 +310,34 @@ class LeastSquaresRun(AbstractRun):
         seed = self._seed()
         frequencies = tuple(draw_all(self.compiled, size, redundancy, seed))
         bases = build_bases(self.compiled, frequencies)
-        n_columns = sum(basis.n_features for basis in bases)
-        n_points = int(self.method.oversampling * n_columns / len(bases))
+        n_points = self._n_points(bases)
         system = self.row_system(bases)
         training = system.samples(n_points, seed + 1)
-        model = self._newton(system, training, self.first_guess(FeatureModel(bases, frequencies, system.zeros()), training))
+        factor = None
+        if isinstance(system, MixedRows):
+            coefficients, factor = system.fit(training)
+            model = FeatureModel(bases, frequencies, system.split(coefficients))
+        else:
+            model = self._newton(system, training, self.first_guess(FeatureModel(bases, frequencies, system.zeros()), training))
         values = self._probe_values(model)
         amplitude = self._amplitude(values)
         training_residual = system.residual_norm(training, model) / amplitude
         fresh_residual = system.residual_norm(system.samples(n_points // 2, seed + 2), model) / amplitude
         if not np.isfinite(training_residual + fresh_residual):
             raise NonFiniteError("a residual at fresh points")
-        return Fit(model, size, training_residual, fresh_residual, values)
+        return Fit(model, size, training_residual, fresh_residual, values, factor)
+
+    def _n_points(self, bases: tuple[FeatureBasis, ...]) -> int:
+        """Return the number of collocation points of an equation."""
+        return int(self.method.oversampling * sum(basis.n_features for basis in bases) / len(bases))
 
     def _amplitude(self, values: tuple[NDArray[Any], ...]) -> float:
         """Return the root mean square of the whole fields at the probe points."""
         squares = [np.mean(np.abs(value + known) ** 2) for value, known in zip(values, self.known, strict=True)]
         return float(np.sqrt(np.mean(squares))) or 1.0
 
-    def _seed(self) -> int:
-        return 1_000_003 * self.settings.seed + 7919 * self.level
+    def _seed(self, level: int | None = None) -> int:
+        return 1_000_003 * self.settings.seed + 7919 * (self.level if level is None else level)
 
     def _correction(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> torch.Tensor:
         """Solve the equations linearised at the field of each shot."""

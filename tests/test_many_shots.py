@@ -1,0 +1,140 @@
+"""Many shots of one operator: sizes are chosen on mixtures of them, all are solved, and the error that is claimed is that of all."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+
+import pinnsiren as ps
+from pinnsiren.training.method import RunSettings
+from pinnsiren.training.row_blocks import solve_rows
+from pinnsiren.training.row_system import RowSystem
+from pinnsiren.training.shot_mixing import FEWEST_SHOTS, MixedRows, mixing_of
+
+X, Y = ps.coordinates("x y")
+S = FEWEST_SHOTS + 6
+SAME_FIELD = 1e-9  # two solutions of one matrix differ by rounding times its condition, which the ridge bounds
+MODES = [(1 + shot % 3, 1 + shot // 3 % 3, 1 + 0.1 * shot) for shot in range(S)]
+
+
+def poisson(n_shots=S, power=1):
+    """Laplace(u) = f with the exact solutions a sin(i pi x) sin(j pi y)."""
+    u = ps.field("u", X, Y, shots=n_shots)
+    exact = [a * sp.sin(i * sp.pi * X) * sp.sin(j * sp.pi * Y) for i, j, a in MODES[:n_shots]]
+    right = ps.SourceFamily([sp.diff(e, X, 2) + sp.diff(e, Y, 2) for e in exact])
+    left = ps.laplacian(u) if power == 1 else ps.laplacian(u) + u**power
+    domain = ps.Box({X: (0, 1), Y: (0, 1)})
+    return ps.Problem(name="modes", fields=[u], domain=domain, equations=[sp.Eq(left, right)], conditions=[ps.Dirichlet(u, 0)])
+
+
+def settings(**changes):
+    given = {"seconds": 100.0, "tolerance": 1e-3, "refine_while_cheap": False, "seed": 0, "device": "cpu", "precision": "float64", "network": None}
+    return RunSettings(**{**given, **changes})
+
+
+def compiled(problem):
+    return ps.plan(problem, method=ps.LeastSquares()).compiled
+
+
+def exact_at(points):
+    return np.stack([a * np.sin(i * np.pi * points[:, 0]) * np.sin(j * np.pi * points[:, 1]) for i, j, a in MODES])
+
+
+def test_every_shot_is_as_good_as_the_estimate_says():
+    solution = ps.solve(poisson(), method=ps.LeastSquares(), tolerance=1e-4, progress=False)
+    points = np.random.default_rng(0).uniform(0, 1, (300, 2))
+    exact, found = exact_at(points), solution["u"].at(points)
+    assert found.shape == exact.shape
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert solution.status.code == "success"
+    assert error < 10 * solution.estimated_error
+    assert np.max(np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)) < 1e-3
+
+
+def test_all_shots_come_from_the_factor_of_the_mixtures():
+    program = compiled(poisson())
+    run = ps.LeastSquares(features=60, redundancy=1.3).start(program, settings())
+    run.step()
+    fit = run.fits[-1]
+    assert fit.factor is not None and fit.model.coefficients[0].shape[1] < S
+    plain = RowSystem(program, fit.model.bases, run.device, run.dtype)
+    whole = plain.split(solve_rows(plain, fit.factor.samples, None))[0]
+    points = np.random.default_rng(1).uniform(0, 1, (50, 2))
+    expected = fit.model.bases[0].evaluate(points, (0, 0), whole)
+    for factor, samples in ((fit.factor, []), (None, fit.factor.samples)):
+        mixed_rows = run.row_system(fit.model.bases)
+        found = fit.model.bases[0].evaluate(points, (0, 0), mixed_rows.split(mixed_rows.solve_all(samples, factor))[0])
+        assert np.linalg.norm(found - expected) < SAME_FIELD * np.linalg.norm(expected)
+    # The mixtures are mixtures of these solutions.
+    own = fit.model.evaluate(0, points, (0, 0))
+    assert np.linalg.norm(own - expected @ run.mixing) < SAME_FIELD * np.linalg.norm(own)
+
+
+def test_residuals_of_mixtures_stand_for_those_of_all_shots():
+    program = compiled(poisson())
+    run = ps.LeastSquares(features=60, redundancy=1.3).start(program, settings())
+    run.step()
+    fit, rows = run.fits[-1], run.row_system(run.fits[-1].model.bases)
+    assert isinstance(rows, MixedRows)
+    samples = rows.samples(200, 5)
+    plain = RowSystem(program, fit.model.bases, run.device, run.dtype)
+    whole = plain.residual_norm(samples, run.model())
+    coefficients = torch.cat([rows.convert(part) for part in run.model().coefficients])
+    assert rows.norm_of_all(samples, coefficients) == pytest.approx(whole, rel=1e-6)
+    assert rows.residual_norm(samples, fit.model) == pytest.approx(whole, rel=0.5)
+
+
+def test_a_restored_run_has_the_same_shots():
+    program = compiled(poisson())
+    method = ps.LeastSquares(features=60, redundancy=1.3)
+    run, again = method.start(program, settings()), method.start(program, settings())
+    run.step()
+    again.restore(run.state())
+    points = np.random.default_rng(1).uniform(0, 1, (50, 2))
+    first, second = (r.model().evaluate(0, points, (0, 0)) for r in (run, again))
+    assert np.linalg.norm(first - second) < SAME_FIELD * np.linalg.norm(first)
+
+
+def test_a_shot_that_the_mixtures_hide_raises_the_estimate():
+    program = compiled(poisson())
+    run = ps.LeastSquares(features=200, redundancy=1.3).start(program, settings())
+    run.step()
+    run.step()
+    honest = run.estimate
+    # Coefficients that no mixture has seen: the error of one shot, invisible in the fit.
+    run._confirm()
+    confirmed = run.estimate
+    level, model = run.all_shots
+    broken = model.coefficients[0].copy()
+    broken[:, 3] *= 100
+    run.all_shots = (level, type(model)(model.bases, model.frequencies, (broken,)))
+    run.estimate, run.confirmed = honest, -1
+    run._confirm()
+    assert run.estimate > 3 * confirmed
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [poisson(n_shots=8), poisson(power=3)],
+    ids=["few shots", "not linear"],
+)
+def test_other_problems_are_not_mixed(problem):
+    assert mixing_of(compiled(problem), 0) is None
+
+
+def test_the_benchmark_counts_declaring_compiling_and_solving():
+    checkout = Path(__file__).resolve().parent.parent
+    if "benchmarks" not in sys.modules:
+        folder = checkout / "benchmarks"
+        spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
+        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["benchmarks"])
+    many_shots = importlib.import_module("benchmarks.many_shots")
+    row = many_shots.run_survey(2, k=3.0, variance=0.02, seed=1, budget=60.0, tolerance=0.5)
+    assert row["status"] == "success" and row["error"] < 0.5
+    assert row["total"] == pytest.approx(row["declare"] + row["solve"])
