@@ -60,10 +60,10 @@ def beliefs_of(prior: str, uniform: bool = True) -> tuple[Belief, ...]:
     Args:
         prior: by name.
         uniform: whether the medium starts uniform. One that does not is no object in front of a background: its change from the start has edges
-            everywhere, and what the data do not see is better left as it was than to the network.
+            everywhere, and where the data see nothing it is left as it was, not to the network.
     """
     if prior == AUTO and not uniform:
-        return BELIEFS[SMOOTH], BELIEFS[TOTAL_VARIATION]
+        return BELIEFS[TOTAL_VARIATION], BELIEFS[SMOOTH]
     first = {AUTO: NONE, TWO_PHASES: FEW_EDGES}.get(prior, prior)
     second = FEW_EDGES if first in (NONE, SMOOTH) else NONE
     return BELIEFS[first], BELIEFS[second]

@@ -30,9 +30,10 @@ class ReducedInversion(AbstractMethod):
     """Settings of the reduced inversion.
 
     Attributes:
-        network: of the medium; frequencies left None follow the prior: 10 without one, 30 where edges are sharp.
-        prior: `"auto"` lets traces held back decide between `"none"` and `"few edges"`; by name also `"smooth"`, `"total variation"`, and
-            `"two phases"`, a medium that is the start or one other value. A declared `Prior(m, "total variation")` stands for the name.
+        network: of the medium; frequencies left None follow the prior: 10 without one, 30 where edges are sharp, more in a box of many wavelengths.
+        prior: `"auto"` lets traces held back decide between `"none"` and `"few edges"`, or between `"total variation"` and `"smooth"` where the
+            medium does not start uniform; by name also `"two phases"`, a medium that is the start or one other value. A declared
+            `Prior(m, "total variation")` stands for the name.
         estimate_amplitudes: fit one complex factor per source and frequency (the wavelet).
         shots_per_step: shots drawn at random for each weight while candidates search; None takes all.
         step: of the grid, physical units; None gives 16 points per shortest wavelength of the start, fewer where nodes are too many.

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
-POLISH, POLISH_LARGE = 5, 1  # rounds at the last weight; where all rows are not affordable, more are not either
+POLISH = 5  # rounds at the last weight
 SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
 FINAL, PHASES = 2, 3
 
@@ -94,7 +94,8 @@ class ReducedRun(AbstractRun):
         weight, group = search.weight, search.group
         here = search.advance(self.survey, self._kept(), floor_known)
         if self.survey.is_coarse and self.stage < FINAL and search.group > group:
-            self.survey.correct(search.medium.model(), fine_model(search.medium, self.survey.finer))
+            explained = self.survey.order[group : search.group + 1]
+            self.survey.correct(search.medium.model(), fine_model(search.medium, self.survey.finer), explained)
         self.last_seconds = perf_counter() - begun
         late = self.stage < FINAL and self.elapsed + self.last_seconds > SHARES[self.stage] * self.settings.seconds
         if search.done or late:
@@ -162,8 +163,7 @@ class ReducedRun(AbstractRun):
         self.survey.correct(model, fine_model(chosen.medium, self.survey.finer))
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
-        final.group, final.weight, final.lowering = final.last, RAISING * chosen.weight, FINE_LOWERING
-        final.polish = POLISH if self.survey.sampled is None else POLISH_LARGE
+        final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
         self.searches.append(final)
         self.stage = FINAL
 

@@ -35,6 +35,7 @@ FIRST_DAMPING = 1e-3
 # Of the shortest wave from the middle of the box to its rim: up to there the frequencies of the beliefs hold. Data show half a wavelength and no
 # less, so that a box of more wavelengths asks for sines as many times as fast.
 RADIANS = 13.0
+SHARP = 30.0  # the frequency of beliefs in edges
 
 
 @dataclass
@@ -162,7 +163,8 @@ def resolving(network: Siren, belief: Belief, survey: Survey) -> Siren:
     half_side = 0.5 * float(np.max(np.array(modelling.grid.high) - np.array(modelling.grid.low)))
     slowness = float(np.mean(np.sqrt(declared.start[declared.active])))
     radians = float(declared.acquisition.angular_frequencies.max()) * slowness * half_side
-    frequency = belief.frequency * max(1.0, radians / RADIANS)
+    # A start that is not uniform is smooth already: what is missing is what a slow network cannot say.
+    frequency = (belief.frequency if survey.starts_uniform else max(belief.frequency, SHARP)) * max(1.0, radians / RADIANS)
     return network.with_frequencies(frequency, frequency)
 
 

@@ -123,10 +123,18 @@ class Survey:
             self._fine = Simulator(acquisition, self.finer.modelling, self.finer.start)
         return self._fine.renewed(acquisition)
 
-    def correct(self, model: Array, fine_model: Array) -> None:
-        """Take what the finer grid predicts beyond this one for the current medium as a correction, and its rest into the noise."""
-        simulator = self.fine_simulator()
-        self.corrections = simulator.predicted(fine_model) - self.simulator.predicted(model)
+    def correct(self, model: Array, fine_model: Array, frequencies: tuple[int, ...] | None = None) -> None:
+        """Take what the finer grid predicts beyond this one for the current medium as a correction, and its rest into the noise.
+
+        Args:
+            model: on the grid of the run.
+            fine_model: the same medium on the finer grid.
+            frequencies: by index; None for all. The others keep what they have.
+        """
+        simulator, chosen = self.fine_simulator(), tuple(sorted(self.order)) if frequencies is None else frequencies
+        corrections = self.corrections.copy()
+        corrections[list(chosen)] = simulator.predicted(fine_model, chosen) - self.simulator.predicted(model, chosen)
+        self.corrections = corrections
         self.wave_solves += FINER_COST * simulator.wave_solves
         data = np.array([self.acquisition.scale(number) for number in range(len(self.noise))])
         size = np.linalg.norm(np.where(self.alive, self.corrections, 0).reshape(len(data), -1), axis=1)
