@@ -52,7 +52,7 @@ SMOOTH_TARGET = 0.1  # in place of the first target: diffusion damps what a wind
 SMOOTH_RETRIES, SMOOTH_DENSER, SMOOTH_GAIN = 6, 1.3, 0.9  # more functions along axes with that share of the largest tail, while the residual falls
 SMOOTH_SHARE, SMOOTH_OVERSAMPLING = 0.05, 1.25  # along three axes: twice as many points as functions
 TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
-SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
+SLOWDOWN = (2.2, 4.0)  # of a march against the last one, whatever the clock says: a density grown by 1.3 costs its cube at least
 CHEAP_SECONDS, CHEAP = 3.0, 0.5  # of what is left: a march gains a factor of `SHARPER`, more than a size of other methods does
 
 
@@ -139,7 +139,7 @@ class StretchedRun(AbstractRun):
     residual: float = np.inf
     ratio: float = 1.0
     last_seconds: float = 0.0
-    slowdown: float = 1.5
+    slowdown: float = SLOWDOWN[0]
     confirmed: int = 0
     fits: list[WindowFit] = dataclass_field(default_factory=list)
     densities: list[Array] = dataclass_field(default_factory=list)
