@@ -28,7 +28,7 @@ from pinnsiren.language.heads import StretchMap, stretch_map
 Array = NDArray[np.float64]
 STRENGTH = 2.0  # S: the scale of tanh(x/d), whose sqrt((u'/U)^2 + |u''|/U) peaks at 0.6/d, comes out as 0.8 d
 FOURTH = 1.2  # F: what is small but narrow, a rounded kink, counts by its width more than by its size
-NOISE = 1000.0  # fourth power of the highest frequency of features, 5 to 6 per local unit
+HIGHEST = 5.6  # frequency of features, radians per local unit, unless the caller knows it: errors of a coarse solution are as fast
 GRADING = 0.8  # G: below 1, so that neighbouring kernels overlap
 WIDEST = 1 / 3  # of the axis: a smooth solution is a few units long
 LONGEST = 160.0  # units: as many as a few hundred functions resolve; a noisy coarse solution would ask for any number
@@ -230,7 +230,12 @@ def _graded(at: Array, scales: Array, axis: Array) -> Array:
 
 
 def stretch_from_coarse(
-    coarse: Callable[[Array], Array], last: Stretch, ranges: Array | None = None, finest: float = FINEST, error: float = 0.0
+    coarse: Callable[[Array], Array],
+    last: Stretch,
+    ranges: Array | None = None,
+    finest: float = FINEST,
+    error: float = 0.0,
+    highest: float = HIGHEST,
 ) -> Stretch:
     """Return the stretch of one axis for a coarse solution.
 
@@ -240,13 +245,15 @@ def stretch_from_coarse(
         ranges: (n_functions,), range of each function; None takes that on the axis.
         finest: scale of kinks and of what stays unresolved, as a share of the axis.
         error: of the coarse solution, relative to its range; it oscillates as fast as the functions on its stretch can.
+        highest: frequency of these functions, radians per local unit. Twice the density of functions makes fourth derivatives of errors 16 times as
+            large, and a stretch that takes them for features of the solution grows without need.
     """
     known, even = last.lines()
     axes, found = [], []
     for line, wanted in ((known, False), (even, True)):
         keep = last.seen_better_evenly(line) == wanted
         axes.append(line[keep])
-        noise = np.inf if error > POOR else NOISE * error * last.density(line) ** 4  # a poor solution has no fourth derivative
+        noise = np.inf if error > POOR else error * (highest * last.density(line)) ** 4  # a poor solution has no fourth derivative
         found.append(local_scales(line, np.atleast_2d(coarse(line)), ranges, last.periodic, finest, noise)[keep])
     axis, scattered = np.concatenate(axes), np.concatenate(found)
     order = np.argsort(axis)

@@ -2,8 +2,9 @@
 
 At each step (J^T J + mu D^2) delta = -J^T r with D the column norms, or the dual form delta = -D^-2 J^T (J D^-2 J^T + mu)^-1 r when there are more
 parameters than residuals. For affine problems the last layer is solved exactly after every step and its columns are projected out of J (variable
-projection in Kaufman's form). Elsewhere every step is bent along the valley that it follows: with r'' the second derivative of the residual along the
-step, measured by one difference, the step is delta + a/2, a = -(J^T J + mu D^2)^-1 J^T r''. A step whose bend is not small against it is damped more.
+projection in Kaufman's form). Across fronts every step is bent along the valley that it follows: with r'' the second derivative of the residual along
+the step, measured by one difference, the step is delta + a/2, a = -(J^T J + mu D^2)^-1 J^T r''. A step whose bend is not small against it is damped
+more.
 
 Reference: Golub and Pereyra 1973; Kaufman 1975; Nielsen 1999 for the damping; Transtrum and Sethna 2012, arXiv:1201.5885, for the acceleration.
 """
@@ -20,6 +21,7 @@ from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.networks.siren import Siren
 from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
 from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
+from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_fronts import wants_coarse_solve
 from pinnsiren.training.network_run import NetworkRun
@@ -42,6 +44,8 @@ class GaussNewton(AbstractMethod):
         points: collocation points of an equation; None takes `rows_per_parameter`.
         rows_per_parameter: real rows per parameter when `points` is None: below three, small networks fit the points and not the equation.
         eliminate: solve the last layer exactly where the problem is linear in it.
+        accelerate: bend steps along their valley, in double precision, where no layer is eliminated and the Jacobian is formed as a whole. None does
+            so for networks with inputs stretched across fronts; on a reaction of five seeds that needs a curriculum it made no clear difference.
         maximum_steps: most steps.
         jacobian_bytes: a larger Jacobian is never formed; its normal equations are summed over chunks of points.
         schedules: what changes points and weights on the way, such as `(ResidualAdaptive(),)`.
@@ -50,6 +54,7 @@ class GaussNewton(AbstractMethod):
     points: int | None = None
     rows_per_parameter: float = 3.5
     eliminate: bool = True
+    accelerate: bool | None = None
     maximum_steps: int = 100_000
     jacobian_bytes: int = JACOBIAN_BYTES
     schedules: tuple[AbstractSchedule, ...] = ()
@@ -97,6 +102,8 @@ class GaussNewtonRun(NetworkRun):
         # A Jacobian that does not fit is never formed: normal equations are summed over chunks of points, and the last layer trains with the rest.
         self.accumulates = rows * (self.module.n_parameters + len(self.unknowns)) * self.dtype.itemsize > method.jacobian_bytes
         self.eliminate = method.eliminate and affine and isinstance(self.module, LayeredModule) and not self.accumulates
+        wanted = bool(stretches_of(compiled)) if method.accelerate is None else method.accelerate
+        self.bends = wanted and not self.eliminate
         self.damping, self.growth = FIRST_DAMPING, 2.0
 
     def advance(self) -> float:
@@ -128,7 +135,7 @@ class GaussNewtonRun(NetworkRun):
     ) -> torch.Tensor | None:
         """Return a step bent along its valley, None if the bend is too large; with a layer eliminated, or rows summed up, the step itself."""
         # In single precision the difference is noise as soon as the residual is small.
-        if self.eliminate or not isinstance(system, _DampedSystem) or self.dtype != torch.float64:
+        if not self.bends or not isinstance(system, _DampedSystem) or self.dtype != torch.float64:
             return step
         self._move(start, scalars, PROBE * step, moving)
         there = self.problem.all_rows(self.module, self.training, self.unknowns)

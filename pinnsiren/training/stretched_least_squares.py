@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinnsiren.charts.front_stretch import Stretch, even_stretch, layer_stretch, stretch_from_coarse
+from pinnsiren.charts.front_stretch import HIGHEST, Stretch, even_stretch, layer_stretch, stretch_from_coarse
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.conditions import Periodic
@@ -52,8 +52,8 @@ SMOOTH_TARGET = 0.1  # in place of the first target: diffusion damps what a wind
 SMOOTH_RETRIES, SMOOTH_DENSER, SMOOTH_GAIN = 6, 1.3, 0.9  # more functions along axes with that share of the largest tail, while the residual falls
 SMOOTH_SHARE, SMOOTH_OVERSAMPLING = 0.05, 1.25  # along three axes: twice as many points as functions
 TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
-SLOWDOWN = (1.5, 4.0)  # of a march against the last one, whatever the clock says of small ones
-CHEAP_SECONDS, CHEAP = 3.0, 0.25
+SLOWDOWN = (2.2, 4.0)  # of a march against the last one, whatever the clock says: a density grown by 1.3 costs its cube at least
+CHEAP_SECONDS, CHEAP = 3.0, 0.5  # of what is left: a march gains a factor of `SHARPER`, more than a size of other methods does
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class StretchedRun(AbstractRun):
     residual: float = np.inf
     ratio: float = 1.0
     last_seconds: float = 0.0
-    slowdown: float = 1.5
+    slowdown: float = SLOWDOWN[0]
     confirmed: int = 0
     fits: list[WindowFit] = dataclass_field(default_factory=list)
     densities: list[Array] = dataclass_field(default_factory=list)
@@ -218,7 +218,8 @@ class StretchedRun(AbstractRun):
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or InitialExtension(self.compiled)
         known = self.fits[-1].shape.stretches if self.fits else self.even
-        stretches = self._stretches(guess, None, known, None, RESIDUAL_SHARE * self.residual) if previous else known
+        seen = density / self.method.growth  # functions per local scale of the last march
+        stretches = self._stretches(guess, None, known, None, RESIDUAL_SHARE * self.residual, seen) if previous else known
         best: WindowFit | None = None
         found = density
         for attempt in range(FIRST_LOOKS if previous is None else RETRIES + 1):
@@ -230,7 +231,7 @@ class StretchedRun(AbstractRun):
             if fit.fresh <= target * self.amplitude or not np.isfinite(fit.fresh):
                 break
             if fit.fresh < self.amplitude:
-                stretches = self._stretches(fit.model, None, stretches, None, fit.fresh / self.amplitude)
+                stretches = self._stretches(fit.model, None, stretches, None, fit.fresh / self.amplitude, density)
             guess, density = fit.model, density * (DENSER if attempt % 2 else 1.0)
         assert best is not None
         return best, found
@@ -242,7 +243,8 @@ class StretchedRun(AbstractRun):
         target = FIRST_TARGET / SHARPER**self.level
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
         error = RESIDUAL_SHARE * self.residual if previous else self.handed
-        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, error)
+        seen = density / self.method.growth  # functions per local scale of the last march
+        stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, error, seen if previous else None)
         if start is None:
             # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
             initial, known = InitialExtension(self.compiled), self.even
@@ -267,7 +269,7 @@ class StretchedRun(AbstractRun):
             if fit.conditions < 0.5 * fit.fresh and in_time >= max(in_space):
                 break
             if previous is None:
-                stretches = self._stretches(fit.model, times, stretches, start, fit.fresh / self.amplitude)
+                stretches = self._stretches(fit.model, times, stretches, start, fit.fresh / self.amplitude, wanted)
             wanted, last, guess, best = wanted * DENSER, fit.fresh, fit.model, wanted
         in_time = not np.isfinite(fit.fresh) or fit.conditions < 0.5 * fit.fresh
         split = in_time and times[1] - times[0] > shortest
@@ -321,7 +323,13 @@ class StretchedRun(AbstractRun):
         return (*space, *in_time)
 
     def _stretches(
-        self, model: FittedModel, times: tuple[float, float] | None, last: tuple[Stretch, ...], start: FittedModel | None = None, error: float = 0.0
+        self,
+        model: FittedModel,
+        times: tuple[float, float] | None,
+        last: tuple[Stretch, ...],
+        start: FittedModel | None = None,
+        error: float = 0.0,
+        density: Array | None = None,
     ) -> tuple[Stretch, ...]:
         """Read the stretch of each axis from a coarse solution, and from the field that a window starts from, at some instants along some lines."""
         # A kink of slope 1 rounded over a width w errs by about w^(3/2) in the mean.
@@ -344,7 +352,8 @@ class StretchedRun(AbstractRun):
             known = stretch.lines()[0]
             parts = [along(axis, known, field) for field in range(n_fields)]
             ranges = np.repeat([np.ptp(part) for part in parts], [len(part) for part in parts])
-            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest, error))
+            highest = HIGHEST if density is None else max(HIGHEST, 0.5 * float(density[axis]) * stretch.length * stretch.step())
+            result.append(stretch_from_coarse(partial(_stacked, along, axis, n_fields), stretch, ranges, finest, error, highest))
         return tuple(result)
 
     def _size(self, fit: WindowFit) -> float:
