@@ -64,7 +64,7 @@ def run_case(case: Case, folder: Path, *, n_seeds: int | None = None, seconds: f
             row = run_once(case, problem, budget, seed)
             record = with_row(record, row)
         print(f"  seed {seed}: {'kept, ' if kept else ''}{_line(row)}", flush=True)
-        record["summary"] = summarise(record["rows"], case.bar, case.aim, budget, len(case.seeds), case.allowed_to_miss)
+        record["summary"] = summarise(record["rows"], case.bar, case.aim, budget, len(case.seeds), case.allowed_to_miss, case.worst)
         write_record(path, record)
     return record
 

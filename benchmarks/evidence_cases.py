@@ -43,6 +43,7 @@ class Case:
         seeds: one run each.
         reference: `"exact"`, the closed form or expression of the declaration, or `"grid"`.
         allowed_to_miss: number of runs that may lie above the bar; None judges median and worst instead.
+        worst: so many times the bar the worst run may be.
         constants: what is recorded of a drawn problem.
         measure: the number that the bar judges instead of the relative L2 error, and numbers to be kept beside it, from problem and solution.
     """
@@ -61,6 +62,7 @@ class Case:
     allowed_to_miss: int | None = None
     constants: Callable[[int], dict[str, Any]] = lambda seed: {}
     measure: Callable[[ps.Problem, Any], tuple[float, dict[str, float]]] | None = None
+    worst: float = WORST_OVER_MEDIAN
 
 
 def solve_auto(problem: ps.Problem, seconds: float, seed: int) -> Any:

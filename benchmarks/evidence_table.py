@@ -43,7 +43,8 @@ def build_table(records: Sequence[Record]) -> str:
     parts = ["# Evidence", "", "Written by `python -m benchmarks.evidence --table` from `results/evidence/*.json`; do not edit.", ""]
     parts += [
         "Errors are relative complex L2 norms against the exact solution (or the grid, where the row says so), inside the declared domain and "
-        "outside six standard deviations around narrow sources. The bar holds for the median over the seeds, the worst may be three times as large. "
+        "outside six standard deviations around narrow sources. The bar holds for the median over the seeds, the worst may be three times as large, "
+        "1.5 times for inversions. "
         "Honest: no run that reports success has an error above ten times its own estimate.",
         "",
         *_machines(records),

@@ -163,6 +163,7 @@ def test_the_worst_seed_may_be_three_times_the_bar_and_an_infinite_error_counts(
     assert store.summarise(rows(1e-3, 1e-3, 3e-3), 1e-3, None, 60, 3)["bar_met"]
     assert not store.summarise(rows(1e-3, 1e-3, 4e-3), 1e-3, None, 60, 3)["bar_met"]
     assert not store.summarise(rows(1e-3, 1e-3, None), 1e-3, None, 60, 3)["bar_met"]
+    assert not store.summarise(rows(1e-3, 1e-3, 2e-3), 1e-3, None, 60, 3, None, 1.5)["bar_met"]
     assert store.summarise(rows(*[1e-3] * 18, None, 1.0), 1e-2, None, 60, 20, 2)["bar_met"]
     assert not store.summarise(rows(*[1e-3] * 17, 1.0, None, 1.0), 1e-2, None, 60, 20, 2)["bar_met"]
     assert not store.summarise(rows(1e-3), 1e-3, None, 0.5, 1)["in_time"]
