@@ -185,3 +185,21 @@ def test_the_constant_that_slopes_leave_open_is_no_error(method):
     assert found.status.success, found.status
     assert "`u` is defined up to a constant" in found.status.text
     assert off_by(found, SMOOTH, up_to_a_constant=True) <= HONEST * found.estimated_error
+
+
+@pytest.mark.parametrize("unit", [1, 1e6])
+@pytest.mark.parametrize("growth", [2, 14])
+def test_growth_that_is_resolved_and_units_that_differ_are_no_resonance(growth, unit):
+    t = ps.coordinates("t")
+    v, w = ps.field("v", t), ps.field("w", t)
+    line = ps.Interval({t: (0, 1)})
+    equations = [sp.Eq(v.diff(t), growth * (v - unit * sp.sin(3 * t)) + 3 * unit * sp.cos(3 * t)), sp.Eq(w.diff(t), -w)]
+    conditions = [ps.Dirichlet(v, 0, on="t-"), ps.Dirichlet(w, 1, on="t-")]
+    problem = ps.Problem(name="growth", fields=[v, w], domain=line, equations=equations, conditions=conditions)
+    method = ps.GaussNewton(maximum_steps=60)
+    found = ps.solve(problem, method=method, network=ps.Siren(width=16, depth=1), tolerance=1e-2, seconds=60, progress=False)
+    points = line.sample_interior(500, seed=3)
+    exact = unit * np.sin(3 * points[:, 0])
+    error = np.linalg.norm(found.evaluate(0, points, (0,))[:, 0] - exact) / np.linalg.norm(exact)
+    assert "hardly determine" not in found.status.text
+    assert error <= HONEST * found.estimated_error < 1

@@ -138,3 +138,13 @@ def test_the_benchmark_counts_declaring_compiling_and_solving():
     row = many_shots.run_survey(2, k=3.0, variance=0.02, seed=1, budget=60.0, tolerance=0.5)
     assert row["status"] == "success" and row["error"] < 0.5
     assert row["total"] == pytest.approx(row["declare"] + row["solve"])
+
+
+def test_a_run_that_is_resumed_solves_all_shots_to_the_same_bits():
+    program = compiled(poisson())
+    run, again = (ps.LeastSquares(features=60, redundancy=1.3).start(program, settings()) for _ in range(2))
+    run.step()
+    run.step()
+    again.restore(run.state())
+    for own, other in zip(run.model().coefficients, again.model().coefficients, strict=True):
+        assert np.array_equal(own, other)

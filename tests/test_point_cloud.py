@@ -153,3 +153,16 @@ def test_points_given_again_say_nothing_new():
     assert ps.PointCloud((x, y), often, often) == ps.PointCloud((x, y), circle, circle)
     with pytest.raises(ps.ProblemError, match="one point several times"):
         ps.PointCloud((x, y), circle[[0, 0, 0]], circle[[0, 0, 0]])
+
+
+def test_normals_of_other_lengths_at_one_place_count_once():
+    points = sphere(n_points=300).points
+    cloud = ps.PointCloud((x, y, z), np.tile(points, (2, 1)), np.concatenate([points, 2 * points]))
+    assert len(cloud.points) == len(points) and cloud.spacing > 0
+
+
+def test_vertices_that_a_file_stores_once_per_face_are_refused():
+    points, rng = sphere(n_points=300).points, np.random.default_rng(0)
+    several = np.concatenate([points + 0.1 * rng.normal(size=points.shape) for _ in range(3)])
+    with pytest.raises(ps.ProblemError, match="as files store a vertex of a mesh once per face.*from_mesh"):
+        ps.PointCloud((x, y, z), np.tile(points, (3, 1)), several)

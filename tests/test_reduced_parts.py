@@ -255,3 +255,12 @@ def test_too_many_nodes_make_the_grid_coarser():
     assert coarse.declared.active.sum() < fine.declared.active.sum()
     # A coarse grid is believed less.
     assert np.all(coarse.noise > fine.noise)
+
+
+def test_a_correction_takes_the_place_of_the_one_before():
+    survey = read_survey(declared(noise=None), step=0.05, most_nodes=10_000, estimate_amplitudes=False, seed=0)
+    noises = []
+    for _ in range(3):
+        survey.correct(survey.declared.start, survey.finer.start)
+        noises.append(survey.noise.copy())
+    assert np.allclose(noises[1], noises[0]) and np.allclose(noises[2], noises[0])

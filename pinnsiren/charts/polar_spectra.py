@@ -53,7 +53,7 @@ class CavitySpectrum(AbstractSpectrum):
     """Waves around a ball that the domain encloses: r^-a sin(b log r + k . n + phase), n the direction.
 
     What the Laplacian leaves outside of a ball is r^-(l+1) times a harmonic of degree l, which waves with |k| near l make up: half of the features
-    have b = 0 and whole a, not below |k| and not far above; the rest is drawn.
+    have b = 0 and whole a up to one and a half times |k|, since a degree l takes waves of |k| near l and above; the rest is drawn.
 
     Attributes:
         further: number of further coordinates, such as the time.

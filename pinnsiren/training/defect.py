@@ -26,9 +26,10 @@ REDUNDANCY_WITH_UNKNOWNS = 5.0  # the response of a smooth field to a scalar is 
 # A second space for models about to be called a success: few functions, many digits. What an operator nearly annuls, such as a standing wave beside
 # resonance, is smooth, and a space that holds it to two digits says that the operator does not annul it.
 SMOOTH_SIZE, SMOOTH_REDUNDANCY = 400, 4.0
-# Field per scaled residual above which equations hardly see a function: a trained network, whose residuals end between 1e-3 and 1e-6, cannot know its
-# amplitude. Measured: 1 to 10 for elliptic, wave, heat and transport problems, 1e4 for growth by exp(8), 1e6 to 1e13 at resonance.
-UNSEEN = 1e5
+# Field, relative to its size, per scaled residual above which equations hardly see a function. Measured: 1 to 10 for elliptic, wave, heat and
+# transport problems, 1e4 for growth by exp(8), 1e6 to 1e13 at resonance. What is left of the residual then may hide a change of the field; growth
+# that is resolved to many digits hides little.
+UNSEEN, HIDDEN = 1e5, 0.3
 SEED = 77_003
 DETERMINED = 1e-3  # share of the effect of a unit change of the unknowns that no change of the fields undoes
 
@@ -76,14 +77,16 @@ def _corrected(compiled: CompiledProblem, settings: RunSettings, model: FittedMo
     solved, undetermined, relative = solve_least_squares(matrix, right), tuple[str, ...](), 0.0
     if compiled.ir.unknowns:
         solved, undetermined, relative = _with_unknowns(compiled, matrix, right, system.unknown_columns(samples, model), model)
-    if smooth and _largest_gain(compiled, system, matrix) > UNSEEN:
-        names = tuple(str(declaration_of(field).name) for field in compiled.original.fields)
-        return DefectEstimate(np.inf, names)
     correction = FeatureModel(bases, frequencies, system.split(solved))
     probes, zero = probe_points(compiled), (0,) * len(compiled.ir.coordinates)
     worst, squares = relative, 0.0
     fields = range(len(bases))
     wholes = without_free_constants(compiled, [model.evaluate(i, probes, zero) + compiled.known_part(i, probes, zero) for i in fields])
+    if smooth:
+        gain = _largest_gain(compiled, system, matrix, [float(np.sqrt(np.mean(np.abs(whole) ** 2))) or 1.0 for whole in wholes])
+        left = float(torch.linalg.vector_norm(right)) / np.sqrt(right.shape[1])
+        if gain > UNSEEN and gain * left > HIDDEN:
+            return DefectEstimate(np.inf, tuple(str(declaration_of(field).name) for field in compiled.original.fields))
     changes = without_free_constants(compiled, [correction.evaluate(i, probes, zero) for i in fields])
     for whole, change in zip(wholes, changes, strict=True):
         norm = float(np.linalg.norm(whole))
@@ -94,12 +97,20 @@ def _corrected(compiled: CompiledProblem, settings: RunSettings, model: FittedMo
     return DefectEstimate(np.inf if undetermined else error, undetermined)
 
 
-def _largest_gain(compiled: CompiledProblem, system: RowSystem, matrix: torch.Tensor) -> float:
-    """Return the largest ratio of the root mean square of a field to the norm of its rows (n_rows, n_features), over all combinations of features."""
+def _largest_gain(compiled: CompiledProblem, system: RowSystem, matrix: torch.Tensor, sizes: list[float]) -> float:
+    """Return the largest ratio of the root mean square of the fields, in units of their sizes, to the norm of their rows.
+
+    Args:
+        compiled: the problem.
+        system: its rows.
+        matrix: (n_rows, n_features); all combinations of features are looked at.
+        sizes: root mean square of the whole fields, by which the ratio is free of units.
+    """
     probes = probe_points(compiled)
     weights = {(0,) * len(compiled.ir.coordinates): np.ones(len(probes))}
     blocks = [basis.matrix(probes, weights, torch, system.convert).to(matrix.dtype) for basis in system.bases]
     blocks = [block - block.mean(dim=0) if index in compiled.free_constants else block for index, block in enumerate(blocks)]
+    blocks = [block / size for block, size in zip(blocks, sizes, strict=True)]
     norms = torch.linalg.vector_norm(matrix, dim=0)
     norms = torch.where(norms > 0, norms, torch.ones_like(norms))
     ridge = RIDGE * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)

@@ -64,6 +64,8 @@ class GaussNewton(AbstractMethod):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ProblemError(f"GaussNewton was given {name}={value}; expected a positive number")
+        if self.accelerate not in (None, True, False):
+            raise ProblemError(f"GaussNewton was given accelerate={self.accelerate!r}; expected True, False, or None to let the problem decide")
         object.__setattr__(self, "schedules", check_schedules("GaussNewton", self.schedules))
 
     @property

@@ -124,18 +124,24 @@ class MixedRows(RowSystem):
 
     def fit(self, samples: list[PointSet], whole_bytes: int = WHOLE_BYTES) -> tuple[torch.Tensor, Factor | None]:
         """Solve the mixtures; the factor is kept unless rows had to be folded block by block."""
-        n_columns = sum(basis.n_features for basis in self.bases)
-        if sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes:
+        if self._is_large(samples, whole_bytes):
             return solve_rows(self, samples, None, whole_bytes=whole_bytes), None
         matrix, right = self.rows(samples, None)
         factor = Factor.of(matrix, samples)
         return factor.solve(right), factor
 
+    def _is_large(self, samples: list[PointSet], whole_bytes: int = WHOLE_BYTES) -> bool:
+        n_columns = sum(basis.n_features for basis in self.bases)
+        return sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes
+
     def solve_all(self, samples: list[PointSet], factor: Factor | None) -> torch.Tensor:
         """Return the coefficients of all shots, (n_columns, n_shots)."""
         plain = RowSystem(self.compiled, self.bases, self.device, self.dtype)
         if factor is None:
-            return solve_rows(plain, samples, None)
+            if self._is_large(samples):
+                return solve_rows(plain, samples, None)
+            # A run that was resumed: the factor is not stored, and the same factor gives the same bits.
+            factor = Factor.of(self.rows(samples, None)[0], samples)
         return factor.solve(self._right_sides(factor.samples))
 
     def _right_sides(self, samples: list[PointSet]) -> torch.Tensor:

@@ -61,14 +61,25 @@ class PointCloud:
         bad = int(np.sum(lengths < SMALLEST_NORMAL))
         if bad:
             raise ProblemError(f"PointCloud was given {bad} normals of length zero, the first at point {int(np.argmin(lengths))}; drop these points")
-        # A point given again, as meshes store one per face, says nothing new and would leave its neighbours without a distance.
-        kept = np.sort(np.unique(np.hstack([self.points, self.normals]), axis=0, return_index=True)[1])
-        if len(kept) < len(self.points):
-            self.points, self.normals, lengths = self.points[kept], self.normals[kept], lengths[kept]
-        if len(kept) < 2:
-            raise ProblemError("PointCloud was given one point several times; expected two different points or more")
         # Normals that have length one already keep their digits, so that a stored cloud equals the one it was made from.
         self.normals = np.where(np.abs(lengths - 1)[:, None] < UNIT, self.normals, self.normals / lengths[:, None])
+        # A point given again with its normal says nothing new and would leave its neighbours without a distance.
+        kept = np.sort(np.unique(np.hstack([self.points, self.normals]), axis=0, return_index=True)[1])
+        if len(kept) < len(self.points):
+            self.points, self.normals = self.points[kept], self.normals[kept]
+        if len(kept) < 2:
+            raise ProblemError("PointCloud was given one point several times; expected two different points or more")
+        self._refuse_shared_places()
+
+    def _refuse_shared_places(self) -> None:
+        """Refuse clouds most of whose points have several normals; at edges and corners of a surface two or three are right."""
+        counts = np.unique(self.points, axis=0, return_counts=True)[1]
+        shared = int(counts[counts > 1].sum())
+        if 2 * shared >= len(self.points):
+            raise ProblemError(
+                f"PointCloud was given {len(self.points)} points at {len(counts)} places, {shared} of them with other normals at the same place, as "
+                "files store a vertex of a mesh once per face; expected one normal per point. Give the faces: PointCloud.from_mesh(TriangleMesh(...))"
+            )
 
     @classmethod
     def of(cls, shape: AbstractDomain, n_points: int, seed: int = 0) -> "PointCloud":

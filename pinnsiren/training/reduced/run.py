@@ -147,12 +147,14 @@ class ReducedRun(AbstractRun):
 
     def _choose(self) -> None:
         """Choose by the traces held back; a prior that was asked for by name stays."""
+        # Asked anew, both with the noise and the corrections of now: a search that ran out of time knows the misfit of its last frequencies only.
+        everywhere = self.survey.linearised(self.survey.order, self.survey.held)
+        for search in self.searches[:2]:
+            search.ask_again(everywhere)
         first, second = self.searches[:2]
         if self.method.prior == AUTO and second.group == second.last and second.checked < BETTER * first.checked:
             self.winner = 1
         if any(self.survey.declared.undeclared):
-            # Asked anew: a search that ran out of time knows the misfit of its last frequencies only.
-            everywhere = self.survey.linearised(self.survey.order, self.survey.held)
             self.survey.estimate_noise(everywhere.linearise(self.searches[self.winner].medium.model(), derivative=False).relative)
             self.heard = self._start_misfit()
 
@@ -269,6 +271,7 @@ class ReducedRun(AbstractRun):
             "numbers": np.array([self.estimate, self.heard, self.last_seconds, float(survey.total_solves)]),
             "deviation": self.deviation,
             "noise": survey.noise,
+            "known_noise": survey.known_noise,
             "alive": survey.alive.astype(int),
             "corrections": survey.corrections,
             "notes": {str(number): note for number, note in enumerate(survey.notes)},
@@ -280,6 +283,7 @@ class ReducedRun(AbstractRun):
         """Go on from a state."""
         survey = self.survey
         survey.noise, survey.corrections = np.atleast_1d(np.asarray(state["noise"], dtype=float)), np.asarray(state["corrections"])
+        survey.known_noise = np.atleast_1d(np.asarray(state["known_noise"], dtype=float))
         survey.alive = np.asarray(state["alive"]).astype(bool)
         survey.notes = [str(state["notes"][str(number)]) for number in range(len(state["notes"]))]
         numbers = [float(value) for value in np.asarray(state["numbers"])]

@@ -17,7 +17,7 @@ from pinnsiren.networks import Siren
 from pinnsiren.training.method import StateTree
 from pinnsiren.training.reduced.beliefs import Belief, TwoPhaseMedium
 from pinnsiren.training.reduced.gauss_newton import MediumFit
-from pinnsiren.training.reduced.linearised import Linearisation
+from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
 from pinnsiren.training.reduced.roughness import Roughness
 from pinnsiren.training.reduced.survey import Survey
@@ -77,6 +77,14 @@ class Search:
     def phi(self) -> float:
         """Misfit of the last weight."""
         return self.tried[-1][1] if self.tried else np.inf
+
+    def ask_again(self, everywhere: LinearisedSimulator) -> None:
+        """Measure the misfit of the traces held back anew, in the units of the noise that is known now."""
+        found = everywhere.linearise(self.medium.model(), derivative=False)
+        self.relative, self.last_checked = found.relative, found.misfit
+        if self.tried:
+            weight, phi, _ = self.tried[-1]
+            self.tried[-1] = (weight, phi, found.misfit)
 
     @property
     def checked(self) -> float:

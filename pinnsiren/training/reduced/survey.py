@@ -63,6 +63,8 @@ class Survey:
     wave_solves: int = 0
 
     def __post_init__(self) -> None:
+        # Without what corrections leave: each of them takes the place of the one before.
+        self.known_noise = self.noise.copy()
         self._simulator: Simulator | None = None
         self._fine: Simulator | None = None
         self._stale = False
@@ -139,7 +141,7 @@ class Survey:
         data = np.array([self.acquisition.scale(number) for number in range(len(self.noise))])
         size = np.linalg.norm(np.where(self.alive, self.corrections, 0).reshape(len(data), -1), axis=1)
         rest = np.maximum(CORRECTED * size / data, LEAST_ERROR)
-        level = np.where(np.array(self.declared.undeclared), self.noise, self.declared.acquisition.noise)
+        level = np.where(np.array(self.declared.undeclared), self.known_noise, self.declared.acquisition.noise)
         self.noise = np.hypot(level, rest)
         self.renew()
 
@@ -190,7 +192,7 @@ class Survey:
         """Take the misfit of traces that were held back, relative to the data per frequency in `order`, for the noise where none is declared."""
         for number, value in zip(self.order, relative, strict=True):
             if self.declared.undeclared[number]:
-                self.noise[number] = max(float(value), LEAST_ERROR)
+                self.noise[number] = self.known_noise[number] = max(float(value), LEAST_ERROR)
         levels = ", ".join(f"{100 * self.noise[number]:.2g} %" for number in self.order)
         self.notes.append(f"the noise was not declared; with the error of the grid it is about {levels} of the data, by traces held back")
         self.renew()
