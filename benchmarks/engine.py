@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pinnsiren.networks import residual_jacobian
 from pinnsiren.networks.gram import dual_gram, jacobian_transpose_product
+from pinnsiren.networks.split_products import Arithmetic, as_factor, multiply, product_error, tf32_allowed
 
 from .derivative_step import machine, relative_difference, seconds_of, spread
 from .engine_page import write_page
@@ -68,16 +69,18 @@ def ways_of(case: Case, *, compile_nested: bool) -> tuple[dict[str, Step], dict[
 
 
 def product(case: Case) -> tuple[Callable[[], object], int]:
-    """The unit in which the work is counted, one product of a hidden layer with the rows of all streams and points, and its FLOP."""
+    """The unit in which the work is counted, one product of a hidden layer with the rows of all streams and points, and its FLOP; in the arithmetic
+    of the case, of factors that are split before."""
     rows = case.layout.size * case.n_points
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((rows, case.width), (case.width, case.width)))
     left, right = left.to(case.device, case.dtype), right.to(case.device, case.dtype)
     out = torch.empty_like(left)
+    factors = as_factor(left, case.arithmetic), as_factor(right, case.arithmetic)
 
     def run() -> None:
         for _ in range(PRODUCTS):
-            torch.mm(left, right, out=out)
+            multiply(*factors, out)
 
     return run, PRODUCTS * 2 * rows * case.width**2
 
@@ -102,7 +105,7 @@ def measure(case: Case, rounds: int, *, compile_nested: bool = False) -> dict[st
         "operator": case.operator,
         "n_points": case.n_points,
         "n_out": case.n_out,
-        "dtype": str(case.dtype).removeprefix("torch."),
+        "dtype": case.label,
         "rounds": rounds,
         "products_per_layer": {"streams": 3 * case.layout.size, "nested": case.nested_units},
         "milliseconds": {name: spread([1e3 * s for s in seconds[name]]) for name in steps},
@@ -195,9 +198,9 @@ def measure_gauss_newton(n_residuals: int, width: int, device: str, rounds: int)
     }
 
 
-def measure_graph(n_points: int, rounds: int) -> dict[str, Any]:
+def measure_graph(n_points: int, rounds: int, arithmetic: Arithmetic = "ieee") -> dict[str, Any]:
     """Optimizer steps per second with the whole step, Adam included, as one CUDA graph; GPU only."""
-    case = Case("laplacian", n_points, 2, torch.float32, "cuda")
+    case = Case("laplacian", n_points, 2, torch.float32, "cuda", arithmetic=arithmetic)
     built = build(case)
     module = built.module
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4, capturable=True)
@@ -219,7 +222,14 @@ def measure_graph(n_points: int, rounds: int) -> dict[str, Any]:
         step()
     times = [busy_seconds(graph.replay, "cuda") for _ in range(20 * rounds)]
     eager = [busy_seconds(step, "cuda") for _ in range(rounds)]
-    return {"n_points": n_points, "graph_steps_per_second": 1 / statistics.median(times), "eager_steps_per_second": 1 / statistics.median(eager)}
+    per_second = 1 / statistics.median(times)
+    return {
+        "n_points": n_points,
+        "dtype": case.label,
+        "graph_steps_per_second": per_second,
+        "graph_points_per_second": n_points * per_second,
+        "eager_steps_per_second": 1 / statistics.median(eager),
+    }
 
 
 def attempt(run: Callable[[], dict[str, Any]], deadline: float = float("inf")) -> dict[str, Any]:
@@ -253,15 +263,15 @@ def run_cpu(rounds: int, *, quick: bool) -> dict[str, Any]:
 def run_cuda(rounds: int, *, quick: bool) -> dict[str, Any]:
     """All rows of one GPU; every row by itself, so that one failure costs one row."""
     end = time.perf_counter() + GPU_SECONDS
-    graphs = [attempt(lambda n=n: measure_graph(n, rounds), end) for n in (1024, 4096)]
+    kinds: tuple[Arithmetic, ...] = ("ieee", "3xtf32")
+    graphs = [attempt(lambda n=n, kind=kind: measure_graph(n, rounds, kind), end) for kind in kinds for n in (1024, 4096)]
     gauss_newton = attempt(lambda: measure_gauss_newton(400 if quick else 4000, WIDTH, "cuda", rounds), end)
     sizes = (1024,) if quick else (4096, 65_536, 1024)
     rows = [attempt(lambda n=n: measure(Case("laplacian", n, 2, device="cuda"), rounds), end) for n in sizes]
     rows.append(attempt(lambda: measure(Case("laplacian", sizes[0], 2, torch.float64, "cuda"), rounds), end))
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    tf32 = attempt(lambda: measure(Case("laplacian", sizes[0], 2, device="cuda"), rounds), end)
-    torch.backends.cuda.matmul.fp32_precision = before
+    rows += [attempt(lambda n=n: measure(Case("laplacian", n, 2, device="cuda", arithmetic="3xtf32"), rounds), end) for n in sizes[:2]]
+    with tf32_allowed(torch.device("cuda")):
+        tf32 = attempt(lambda: measure(Case("laplacian", sizes[0], 2, device="cuda"), rounds), end)
     rows.append({**tf32, "dtype": "tf32"})
     rows.append(attempt(lambda: measure(Case("biharmonic", 1024, 2, device="cuda"), rounds), end))
     # Last, since compiling takes longest.
@@ -270,6 +280,7 @@ def run_cuda(rounds: int, *, quick: bool) -> dict[str, Any]:
         "results": [row for row in rows if "operator" in row],
         "failed": [row["failed"] for row in rows if "failed" in row],
         "graph": graphs,
+        "split_products": attempt(lambda: {"error_against_float64": product_error(torch.device("cuda"))}),
         "gauss_newton": gauss_newton,
     }
 
@@ -284,7 +295,7 @@ def print_summary(record: dict[str, Any]) -> None:
         print(f"{label}: {hand:8.2f} ms, {share:4.0%} of the product rate; {ratios}")
         for name, reason in row["missing"].items():
             print(f"{'':>10} {name} is missing: {reason}")
-    for name in ("bytes_per_point", "memory", "gauss_newton", "graph", "failed"):
+    for name in ("bytes_per_point", "memory", "gauss_newton", "graph", "split_products", "failed"):
         if name in record:
             print(f"{name}: {json.dumps(record[name])}")
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from pinnsiren.compiler.stream_closure import close_streams
 from pinnsiren.compiler.streams import Operator, StreamLayout
 from pinnsiren.networks import Siren, SirenModule
+from pinnsiren.networks.split_products import Arithmetic
 
 WIDTH, DEPTH = 256, 3
 LAPLACIAN: Operator = (((2, 0), 1.0), ((0, 2), 1.0))
@@ -36,6 +37,7 @@ class Case:
         dtype: floating type.
         device: cpu or cuda.
         width: neurons of each of the three hidden layers.
+        arithmetic: of the hidden products of the hand-written adjoint; the other ways compute in the floating type.
     """
 
     operator: str
@@ -44,6 +46,12 @@ class Case:
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     width: int = WIDTH
+    arithmetic: Arithmetic = "ieee"
+
+    @property
+    def label(self) -> str:
+        """What the hand-written adjoint computes in."""
+        return str(self.dtype).removeprefix("torch.") if self.arithmetic == "ieee" else self.arithmetic
 
     @property
     def layout(self) -> StreamLayout:
@@ -76,6 +84,7 @@ def build(case: Case) -> Built:
     """Draw network, points and weights; streams differ by powers of the frequency, and the weights bring all to one size."""
     layout = case.layout
     module = Siren(width=case.width, depth=DEPTH, omega_0=10.0).build(2, case.n_out, seed=0, dtype=case.dtype, device=case.device)
+    module.arithmetic = case.arithmetic
     generator = torch.Generator().manual_seed(1)
     points = 2.0 * torch.rand((case.n_points, 2), generator=generator, dtype=torch.float64) - 1.0
     inputs = torch.zeros(layout.size, case.n_points, 2, dtype=torch.float64)

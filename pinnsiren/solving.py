@@ -28,7 +28,7 @@ from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
-from pinnsiren.training.device import resolve_device, torch_version
+from pinnsiren.training.device import PRECISIONS, resolve_device, resolve_precision, torch_version
 from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
@@ -56,7 +56,6 @@ DEFAULT_SECONDS = 60.0
 # Methods that a formulation names.
 FORMULATIONS: dict[str, AbstractMethod | None] = {"auto": None, "direct": None, "reduced": ReducedInversion(), "penalty": PenaltyInversion()}
 LEAST_SHARE = 0.5  # of the budget, for the network after a coarse solve that took long
-PRECISIONS = ("auto", "float64", "float32")
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
     CosineLeastSquares(),
@@ -168,7 +167,8 @@ def solve(
         tolerance: wanted relative L2 error, 1e-3 when None; an explicit one stops the run as soon as it is met.
         seconds: budget, 60 when None.
         device: `"auto"`, `"cpu"`, `"cuda"` or another torch device.
-        precision: `"auto"` (float64), `"float64"` or `"float32"`.
+        precision: `"auto"` (float64), `"float64"`, `"float32"`, or `"3xtf32"`: float32 for sine networks on a GPU with TF32 tensor cores, whose
+            large products run there split in three, as accurate and faster; elsewhere it is `"float32"`, and the log says why.
         seed: of every random choice; the same seed gives the same history.
         progress: show the residual at fresh points and the time left.
         checkpoint: file to write to, and to resume from when it exists and belongs to the same run.
@@ -198,6 +198,7 @@ def solve(
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
+    settings = replace(settings, precision=resolve_precision(settings.precision, settings.device, used.network))
     if plan is None and used.network is not None:
         begin = perf_counter()
         used = with_fronts(used, settings)

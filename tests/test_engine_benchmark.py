@@ -69,6 +69,13 @@ def test_a_row_holds_ratios_and_the_page_shows_them(tmp_path):
     assert text.count("data:image/png;base64") == 2 and "a &lt;b&gt;" in text
 
 
+def test_a_row_of_split_products_says_so_and_keeps_the_digits():
+    row = engine.measure(Case("laplacian", 64, 2, width=32, arithmetic="3xtf32"), 2)
+    assert row["dtype"] == "3xtf32" and row["product_gflops"] > 0
+    assert row["gradient_error_against_float64"]["hand adjoint"] < AGREEMENT[torch.float32]
+    assert row["gradient_error_against_float64"]["hand adjoint"] != row["gradient_error_against_float64"]["tape"]
+
+
 def test_the_dual_step_agrees_with_an_explicit_jacobian():
     # Conditioned by the damping of 1e-6: six of sixteen digits go.
     assert engine.measure_gauss_newton(20, 16, "cpu", 2)["difference"] < 1e-8

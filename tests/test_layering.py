@@ -55,7 +55,7 @@ TORCH_LIVES_IN = ("pinnsiren.compiler.torch_program", "pinnsiren.networks.*", "p
 SYMPY_STAYS_OUT_OF = ("pinnsiren.networks.*",)
 # The command line stands last, so it can hide no circle; `pinnsiren list` and a mistyped name must not wait for torch. The kernels need Triton, which
 # only GPU builds of torch bring along. By `import_module("...")` only, so that the edge is still checked.
-MAY_DEFER = ("pinnsiren.cli", "pinnsiren.networks.fused_sine")
+MAY_DEFER = ("pinnsiren.cli", "pinnsiren.networks.fused_sine", "pinnsiren.networks.split_products")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pinnsiren.compiler.streams import StreamLayout
 
 from .contraction import StreamTerm, Terms, restrict_terms, stream_terms
 from .sine_sweep import SineSweep, add_weight_gradient
+from .split_products import multiply
 from .tape import AffineMap
 
 THREADS = 128
@@ -111,9 +112,9 @@ class FusedSweep(SineSweep):
         for start, stop in self.ranges():
             table, n = TermTable.of(restrict_terms(self.terms, start, stop), stop - start, self.inputs), stop - start
             z = self.rows(self.inputs, start, stop)
-            for memory, (inner, shift) in zip(kept, self.maps[:-1], strict=True):
+            for index, (memory, (inner, shift)) in enumerate(zip(kept, self.maps[:-1], strict=True)):
                 packed = self._part(memory, start if keep else 0, n)
-                torch.mm(z, inner.t(), out=packed)
+                multiply(self.factor(index, z), self.factor(index, inner).t(), packed)
                 z = activations[: step * n].view(size * n, self.width)
                 self._launch("forward_kernel", table, n, packed, shift, table.coefficients, z)
             streams = (torch.mm(z, weight.t()) if head else z).view(size, n, -1)
@@ -134,11 +135,11 @@ class FusedSweep(SineSweep):
         if gradients[-1] is not None:
             gradients[-1] += dual[:n].sum(0)
         for index in range(len(self.maps) - 1, lowest - 1, -1):
-            below = None
+            below, factor = None, self.factor(index, dual)
             if index == 0:
                 z = self.rows(self.inputs, start, stop)
             else:
-                torch.mm(dual, self.maps[index][0], out=above)
+                multiply(factor, self.factor(index, self.maps[index][0]), above)
                 below, z = turns[index % 2], activations
                 packed, shift = self._part(kept[index - 1], start, n), self.maps[index - 1][1]
                 sums = self.inputs.new_empty(self._tiles(n), self.width)
@@ -148,7 +149,7 @@ class FusedSweep(SineSweep):
                     bias_gradient += sums.sum(0)
             weight_gradient = gradients[1 + 2 * index]
             if weight_gradient is not None:
-                add_weight_gradient(weight_gradient, dual, z)
+                add_weight_gradient(weight_gradient, factor, self.factor(index, z))
             if below is not None:
                 dual = below
         if gradients[0] is not None:

@@ -15,13 +15,14 @@ from pinnsiren.errors import CompileError
 from .contraction import Terms, stream_terms
 from .fused_sine import FusedSweep, fused_is_usable
 from .sine_sweep import SineSweep
+from .split_products import Arithmetic
 from .tape import AffineMap
 
 
-def sweep_over(inputs: Tensor, maps: Sequence[AffineMap], terms: Terms, layout: StreamLayout) -> SineSweep:
+def sweep_over(inputs: Tensor, maps: Sequence[AffineMap], terms: Terms, layout: StreamLayout, arithmetic: Arithmetic = "ieee") -> SineSweep:
     """The fastest sweep that this device has."""
     kind = FusedSweep if fused_is_usable(inputs.device, inputs.dtype) else SineSweep
-    return kind(inputs, maps, terms, layout)
+    return kind(inputs, maps, terms, layout, arithmetic)
 
 
 class _SineStreams(torch.autograd.Function):
@@ -31,14 +32,15 @@ class _SineStreams(torch.autograd.Function):
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         layout: StreamLayout,
+        arithmetic: Arithmetic,
         contraction: Tensor | None,
         inputs: Tensor,
         *flat: Tensor,
     ) -> Tensor:
-        sweep = sweep_over(inputs, _pairs(flat), stream_terms(contraction, layout, inputs), layout)
+        sweep = sweep_over(inputs, _pairs(flat), stream_terms(contraction, layout, inputs), layout, arithmetic)
         output, kept = sweep.forward(keep=True)
         ctx.save_for_backward(inputs.new_empty(0) if contraction is None else contraction, inputs, *flat, *kept)
-        ctx.layout = layout  # type: ignore[attr-defined]
+        ctx.layout, ctx.arithmetic = layout, arithmetic  # type: ignore[attr-defined]
         ctx.n_flat = len(flat)  # type: ignore[attr-defined]
         return output
 
@@ -53,16 +55,19 @@ class _SineStreams(torch.autograd.Function):
         contraction, inputs, *rest = ctx.saved_tensors  # type: ignore[attr-defined]
         layout: StreamLayout = ctx.layout  # type: ignore[attr-defined]
         flat, kept = rest[: ctx.n_flat], rest[ctx.n_flat :]  # type: ignore[attr-defined]
-        sweep = sweep_over(inputs, _pairs(flat), stream_terms(contraction, layout, inputs), layout)
-        wanted = ctx.needs_input_grad[2:]  # type: ignore[attr-defined]
-        return (None, None, *sweep.backward(kept, cotangents[0], wanted))
+        arithmetic: Arithmetic = ctx.arithmetic  # type: ignore[attr-defined]
+        sweep = sweep_over(inputs, _pairs(flat), stream_terms(contraction, layout, inputs), layout, arithmetic)
+        wanted = ctx.needs_input_grad[3:]  # type: ignore[attr-defined]
+        return (None, None, None, *sweep.backward(kept, cotangents[0], wanted))
 
 
 def _pairs(flat: Sequence[Tensor]) -> list[AffineMap]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def sine_streams(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout) -> Tensor:
+def sine_streams(
+    inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout, arithmetic: Arithmetic = "ieee"
+) -> Tensor:
     """Streams through a sine network.
 
     Args:
@@ -71,6 +76,7 @@ def sine_streams(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor 
             is linear.
         contraction: (K, G, G), (K, N, G, G), or None without operators.
         layout: order of the streams.
+        arithmetic: of the products between two sine layers.
 
     Returns:
         (S, N, n_out), differentiable once with respect to the inputs and the maps.
@@ -86,22 +92,24 @@ def sine_streams(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor 
         )
     flat = [tensor for pair in maps for tensor in pair]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (inputs, *flat)):
-        node = _SineStreams.apply(layout, contraction, inputs, *flat)  # type: ignore[no-untyped-call]
+        node = _SineStreams.apply(layout, arithmetic, contraction, inputs, *flat)  # type: ignore[no-untyped-call]
         output: Tensor = node
         return output
-    return sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout).forward(keep=False)[0]
+    return sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout, arithmetic).forward(keep=False)[0]
 
 
 @torch.no_grad()
-def sine_features(inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout) -> Tensor:
+def sine_features(
+    inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout, arithmetic: Arithmetic = "ieee"
+) -> Tensor:
     """Streams (S, N, width) of the last sine layer, without autograd history; arguments as in
     `sine_streams`."""
-    return sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout).forward(keep=False, head=False)[0]
+    return sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout, arithmetic).forward(keep=False, head=False)[0]
 
 
 @torch.no_grad()
 def sine_layer_factors(
-    inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout, seeds: Tensor
+    inputs: Tensor, maps: Sequence[AffineMap], contraction: Tensor | None, layout: StreamLayout, seeds: Tensor, arithmetic: Arithmetic = "ieee"
 ) -> list[tuple[Tensor, Tensor]]:
     """Input streams of every layer and the adjoints of its pre-activation, one reverse sweep per row of
     `seeds`.
@@ -112,11 +120,12 @@ def sine_layer_factors(
         contraction: operator matrices.
         layout: order of the streams.
         seeds: (R, S, N, n_out).
+        arithmetic: of the products between two sine layers.
 
     Returns:
         For each layer (S, N, width_in) and (R, S, N, width_out).
     """
-    sweep = sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout)
+    sweep = sweep_over(inputs, maps, stream_terms(contraction, layout, inputs), layout, arithmetic)
     n_seeds, size, n_points = seeds.shape[0], layout.size, inputs.shape[1]
     activations = [inputs] + [inputs.new_empty(size, n_points, sweep.width) for _ in maps[1:]]
     adjoints = [inputs.new_empty(n_seeds, size, n_points, sweep.width) for _ in maps[1:]] + [seeds]
@@ -132,6 +141,6 @@ def sine_layer_factors(
             for index in range(len(maps) - 1, 0, -1):
                 # The adjoint consumes the quadratic forms that `rebuild` leaves.
                 layers[index - 1].rebuild()
-                dual = sweep._through_layer(layers[index - 1], dual, index, scratch)
+                dual = sweep._through_layer(layers[index - 1], sweep.factor(index, dual), index, scratch)
                 adjoints[index - 1][r, :, start:stop] = dual.view(size, stop - start, -1)
     return list(zip(activations, adjoints, strict=True))

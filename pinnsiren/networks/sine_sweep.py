@@ -20,6 +20,7 @@ from pinnsiren.compiler.streams import StreamLayout
 from .contraction import Terms, restrict_terms
 from .reuse import reusable_empty
 from .sine_layer import Scratch, SineLayer, rules_of
+from .split_products import Arithmetic, Factor, as_factor, multiply
 from .tape import AffineMap
 
 _CPU_CHUNK_BYTES = 1 << 20
@@ -47,12 +48,12 @@ def _zeros_for_products(weight: Tensor) -> Tensor:
     return weight.new_zeros(weight.shape[::-1]).t() if _is_narrow(weight) else weight.new_zeros(weight.shape)
 
 
-def add_weight_gradient(gradient: Tensor, dual: Tensor, z: Tensor) -> None:
+def add_weight_gradient(gradient: Tensor, dual: Factor, z: Factor) -> None:
     """gradient += dual^T z over all streams and points."""
     if _is_narrow(gradient):
-        gradient.t().addmm_(z.t(), dual)
+        multiply(z.t(), dual, gradient.t(), add=True)
     else:
-        gradient.addmm_(dual.t(), z)
+        multiply(dual.t(), z, gradient, add=True)
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,15 @@ class SineSweep:
         maps: effective weight and bias of each layer, the last one linear.
         terms: products of every stream behind the value.
         layout: order of the streams.
+        arithmetic: of the products between two sine layers; those of the first and last layer, a small part of the work, stay in the type of
+            the inputs, since an error of the phase would be multiplied by the frequency squared.
     """
 
     inputs: Tensor
     maps: Sequence[AffineMap]
     terms: Terms
     layout: StreamLayout
+    arithmetic: Arithmetic = "ieee"
 
     @property
     def narrow(self) -> bool:
@@ -119,6 +123,10 @@ class SineSweep:
             result.append(SineLayer(window, rules, self.layout.size, n, self.width, scratch, narrow=self.narrow and index == 0))
         return result
 
+    def factor(self, index: int, matrix: Tensor) -> Factor:
+        """A matrix as it enters the products of layer `index`."""
+        return as_factor(matrix, self.arithmetic if 0 < index < len(self.maps) - 1 else "ieee")
+
     def restore(self, layers: Sequence[SineLayer], start: int, stop: int) -> None:
         """Compute again what a narrow first layer did not keep."""
         if self.narrow:
@@ -128,8 +136,8 @@ class SineSweep:
         """Run the sine layers of a chunk; returns the activations of the last one as rows in scratch
         memory."""
         z = self.rows(self.inputs, start, stop)
-        for layer, (weight, bias) in zip(layers, self.maps[:-1], strict=True):
-            torch.mm(z, weight.t(), out=layer.packed)
+        for index, (layer, (weight, bias)) in enumerate(zip(layers, self.maps[:-1], strict=True)):
+            multiply(self.factor(index, z), self.factor(index, weight).t(), layer.packed)
             layer.evaluate(bias)
             z = layer.rebuild()
         return z
@@ -197,19 +205,20 @@ class SineSweep:
                 self.restore(layers, start, stop)
             z = layers[index - 1].rebuild() if index else self.rows(self.inputs, start, stop)
             weight_gradient, bias_gradient = gradients[1 + 2 * index], gradients[2 + 2 * index]
+            factor = self.factor(index, dual)
             if weight_gradient is not None:
-                add_weight_gradient(weight_gradient, dual, z)
+                add_weight_gradient(weight_gradient, factor, self.factor(index, z))
             if bias_gradient is not None:
                 bias_gradient += dual[:n].sum(0)
             if index > lowest:
-                dual = self._through_layer(layers[index - 1], dual, index, scratch)
+                dual = self._through_layer(layers[index - 1], factor, index, scratch)
         if gradients[0] is not None:
             gradients[0][:, start:stop] = torch.mm(dual, self.maps[0][0]).view(size, n, -1)
 
-    def _through_layer(self, layer: SineLayer, dual: Tensor, index: int, scratch: Scratch) -> Tensor:
+    def _through_layer(self, layer: SineLayer, dual: Factor, index: int, scratch: Scratch) -> Tensor:
         """Carry the cotangent of a layer's pre-activation to that of the layer below; needs that layer's
         `rebuild`."""
         below = scratch.cotangents[index % 2][: layer.packed.numel()].view_as(layer.packed)
-        torch.mm(dual, self.maps[index][0], out=below)
+        multiply(dual, self.factor(index, self.maps[index][0]), below)
         layer.adjoint_(below.view(self.layout.size, -1, self.width))
         return below

@@ -14,34 +14,42 @@ from .base import AbstractNetwork, check_counts, check_positive, draw_uniform, f
 from .contraction import check_stream_inputs
 from .layered import AffineLayer, LayeredModule, LayerFactors
 from .sine_adjoint import sine_features, sine_layer_factors, sine_streams
+from .split_products import Arithmetic
 
 DEFAULT_FREQUENCY = 30.0
 """Frequency of every sine layer in the released code, for inputs in [-1, 1]."""
 
 
 class SirenModule(LayeredModule):
-    """Sine layers `sin(omega (W z + b))` and a linear last layer; built by `Siren`."""
+    """Sine layers `sin(omega (W z + b))` and a linear last layer; built by `Siren`.
+
+    Attributes:
+        arithmetic: of the products of streams with the weights between two sine layers, and of their adjoints, where the module is float32:
+            `"ieee"`, `"3xtf32"` (as accurate, on tensor cores) or `"tf32"` (four digits less). Values alone (`forward`) and `taped_streams` are
+            always IEEE, and so are Gram matrices, which square the condition number.
+    """
 
     def __init__(self, n_in: int, n_out: int, layers: list[AffineLayer]) -> None:
         super().__init__(n_in, n_out, layers, SINE)
+        self.arithmetic: Arithmetic = "ieee"
 
     def streams(self, inputs: Tensor, contraction: Tensor | None, layout: StreamLayout) -> Tensor:
         """Values and derivatives by the hand-written adjoint, differentiable once; see
         `AbstractNetworkModule.streams`."""
         check_stream_inputs(inputs, contraction, layout, self.n_in)
-        return sine_streams(inputs, self.affine_maps(), contraction, layout)
+        return sine_streams(inputs, self.affine_maps(), contraction, layout, self.arithmetic)
 
     def features(self, inputs: Tensor, contraction: Tensor | None, layout: StreamLayout) -> Tensor:
         """Streams of the last sine layer, (S, N, width), without autograd history."""
         check_stream_inputs(inputs, contraction, layout, self.n_in)
-        return sine_features(inputs, self.affine_maps(), contraction, layout)
+        return sine_features(inputs, self.affine_maps(), contraction, layout, self.arithmetic)
 
     def layer_factors(self, inputs: Tensor, contraction: Tensor | None, layout: StreamLayout, seeds: Tensor) -> list[LayerFactors]:
         """Factors of the Jacobian; see `LayeredModule.layer_factors`."""
         check_stream_inputs(inputs, contraction, layout, self.n_in)
         with torch.no_grad():
             maps = self.affine_maps()
-        factors = sine_layer_factors(inputs.detach(), maps, contraction, layout, seeds)
+        factors = sine_layer_factors(inputs.detach(), maps, contraction, layout, seeds, self.arithmetic)
         return [
             LayerFactors(z, adjoints, layer.weight_frequency, layer.bias_frequency)
             for (z, adjoints), layer in zip(factors, self.affine_layers(), strict=True)

@@ -1,8 +1,17 @@
-"""Devices: names checked before a run, so that an absent one is an error at once and not at the first step."""
+"""Devices and precisions: names checked before a run, so that an absent one is an error at once and not at the first step."""
+
+import logging
+from typing import Any
 
 import torch
 
 from pinnsiren.errors import ProblemError, TrainingError
+from pinnsiren.networks import Siren
+from pinnsiren.networks.split_products import why_no_tf32
+
+PRECISIONS = ("auto", "float64", "float32", "3xtf32")
+
+_log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> str:
@@ -23,6 +32,27 @@ def resolve_device(name: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise TrainingError(f"device=\"{name}\" was asked for and torch sees no CUDA device; use device=\"cpu\", or install a CUDA build of torch")
     return name
+
+
+def resolve_precision(precision: str, device: str, network: Any) -> str:
+    """Return what a run computes in: `"3xtf32"`, float32 numbers whose products between sine layers run on TF32 tensor cores, is plain `"float32"`
+    where there are no such products, or where the device has no TF32 or loses digits by it; the reason is logged. Others stay.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        device: name from `resolve_device`.
+        network: record of the network that is trained, or None.
+    """
+    if precision != "3xtf32":
+        return precision
+    if isinstance(network, Siren) and network.depth > 1:
+        reason = why_no_tf32(torch.device(device))
+    else:
+        reason = "only products between two sine layers of a Siren are split, and this run trains none"
+    if reason is None:
+        return precision
+    _log.warning("precision=\"3xtf32\" runs as \"float32\": %s", reason)
+    return "float32"
 
 
 def torch_version() -> str:

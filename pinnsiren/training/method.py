@@ -49,7 +49,7 @@ class RunSettings:
         refine_while_cheap: go on below the tolerance while a further step costs little of the budget.
         seconds: budget.
         device: torch device name.
-        precision: `"float64"` or `"float32"`.
+        precision: `"float64"`, `"float32"`, or `"3xtf32"`: float32 with the hidden products of sine networks split for TF32 tensor cores.
         network: record of a network for trained methods, or None.
     """
 

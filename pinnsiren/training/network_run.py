@@ -9,6 +9,7 @@ import torch
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError
+from pinnsiren.networks import SirenModule
 from pinnsiren.training.defect import estimate_by_defect
 from pinnsiren.training.error_estimate import known_errors, with_the_unseen
 from pinnsiren.training.front_points import stretches_of
@@ -55,6 +56,8 @@ class NetworkRun(AbstractRun):
         self.training = self.points.training or []
         self.fresh = self.problem.prepare(max(points // 2, 64), seed + 1)
         self.network, self.module = start_network(self.problem, settings, self.training)
+        if settings.precision == "3xtf32" and isinstance(self.module, SirenModule):
+            self.module.arithmetic = "3xtf32"
         zero = (0,) * len(compiled.ir.coordinates)
         self.probes = probe_points(compiled)
         known = [compiled.known_part(index, self.probes, zero) for index in range(len(compiled.ir.is_complex))]
