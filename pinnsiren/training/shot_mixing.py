@@ -132,7 +132,7 @@ class MixedRows(RowSystem):
 
     def _is_large(self, samples: list[PointSet], whole_bytes: int = WHOLE_BYTES) -> bool:
         n_columns = sum(basis.n_features for basis in self.bases)
-        return sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes
+        return bool(sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes)
 
     def solve_all(self, samples: list[PointSet], factor: Factor | None) -> torch.Tensor:
         """Return the coefficients of all shots, (n_columns, n_shots)."""
