@@ -204,10 +204,13 @@ class ReducedRun(AbstractRun):
                 if self._doubts():
                     return "tolerance_not_reached", f"{met}, and yet the result is in doubt; {text}"
                 return "success", f"{met}; {text}"
-            return "tolerance_not_reached", (
-                f"the estimated error is {self.estimate:.2g}, above the tolerance {self.settings.tolerance:.2g}: noise and geometry of the "
-                f"observations allow no more, not the budget; {text}"
-            )
+            wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {self.settings.tolerance:.2g}"
+            if not all(search.done for search in self.searches[:2]):
+                return "out_of_time", (
+                    f"{wanted}: a search that helps to choose the prior was cut short, to leave time for the answer. Raise seconds, or give fewer "
+                    f"frequencies or a larger step; {text}"
+                )
+            return "tolerance_not_reached", f"{wanted}: noise and geometry of the observations allow no more, not the budget; {text}"
         if left <= 0:
             if self.stage >= FINAL:
                 self._conclude()
