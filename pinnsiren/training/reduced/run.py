@@ -155,7 +155,7 @@ class ReducedRun(AbstractRun):
         if self.method.prior == AUTO and second.group == second.last and second.checked < BETTER * first.checked:
             self.winner = 1
         if any(self.survey.declared.undeclared):
-            self.survey.estimate_noise(everywhere.linearise(self.searches[self.winner].medium.model(), derivative=False).relative)
+            self.survey.estimate_noise(self.searches[self.winner].relative)
             self.heard = self._start_misfit()
 
     def _begin_final(self) -> None:
