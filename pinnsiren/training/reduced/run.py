@@ -5,6 +5,7 @@
 Input: `ReducedInversion`, problem, settings. Output: `ReducedModel`, status, estimated error. The truth is used nowhere.
 """
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -174,13 +175,19 @@ class ReducedRun(AbstractRun):
         declared = self.survey.declared
         network = build_search(self.survey, final.belief, self.method.network, self.settings.seed, self._expired).medium
         network.move_to(final.medium.vector())
-        self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), RAISING * final.weight)
+        self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), final.weight)
 
     def _add_phases(self, medium: TwoPhaseMedium, weight: float) -> None:
         declared, final = self.survey.declared, self.searches[FINAL]
         start = np.log(declared.start.ravel()[declared.active.ravel()])
-        fit = MediumFit(medium, final.fit.prior, lambda phi, objective: None, self._expired, start=start)
-        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH, FINE_LOWERING)
+        # Between two phases the total variation is the length of their interface, wherever in its cells that lies; a lower power draws it to the
+        # rims of cells. It starts with the say that the prior before it had.
+        length = replace(final.fit.prior, power=1.0) if final.fit.prior is not None else None
+        if final.fit.prior is not None and length is not None:
+            change = final.fit.change()
+            weight *= final.fit.prior.value(change) / length.value(change)
+        fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start)
+        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH)
         self.searches.append(phases)
         self.stage = PHASES
 
