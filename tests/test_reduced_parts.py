@@ -14,10 +14,10 @@ from pinnsiren.reference_solvers.frequency_domain import Grid
 from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
 from pinnsiren.training.reduced import gauss_newton
 from pinnsiren.training.reduced.beliefs import BELIEFS, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import deviation_from_parameters
+from pinnsiren.training.reduced.confidence import LEAST_SHARE, deviation_from_parameters, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
-from pinnsiren.training.reduced.medium import NetworkMedium, log_means_at
+from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
 from pinnsiren.training.reduced.roughness import Roughness
 from pinnsiren.training.reduced.search import resolving
 from pinnsiren.training.reduced.survey import read_survey
@@ -184,6 +184,49 @@ def test_media_are_the_same_on_their_nodes_and_between(two_phases):
     found = TwoPhaseMedium(medium(), START, BOUNDS) if two_phases else medium()
     nodes = np.stack([axis[ACTIVE] for axis in GRID.nodes], axis=-1)
     assert np.allclose(log_means_at(found, nodes, START[ACTIVE], np.array(GRID.step)), found.log_model(), atol=1e-12)
+
+
+def test_nodes_carry_the_mean_over_their_cells_and_not_the_value_there():
+    """Waves feel how much of a cell is fast: an edge between two nodes has to show in them, in proportion to where it lies."""
+    found, (h, _) = TwoPhaseMedium(medium(), START, BOUNDS, (-1.0, 1.0)), GRID.step
+    shares = []
+    for place in np.linspace(0.0, h, 13):
+        # A level set with a straight edge, as sharp as can be, instead of the network.
+        points = found.points_of_cells(np.array([[0.0, 0.0], [h, 0.0]]), np.array(GRID.step))
+        values = np.where(points[:, 0] < place, np.exp(-1.0), 1.0)
+        means = np.exp(log_mean(np.log(values).reshape(-1, 2)))
+        shares.append(np.sum((1 - means) / (1 - np.exp(-1.0))))
+    # Cells reach half a step beyond their nodes: the edge moves through one whole cell.
+    assert np.abs(np.array(shares) - (0.5 + np.linspace(0, 1, 13))).max() <= 1 / 6 + 1e-12
+    assert found.log_model() == pytest.approx(log_means_at(found, nodes(), START[ACTIVE], np.array(GRID.step)), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_an_answer_is_charged_with_its_part_of_the_distance_to_a_witness(share):
+    """Data of a medium on the line between both: the share is where it lies, and not less."""
+    chance, n = np.random.default_rng(11), 400
+    apart = chance.normal(size=n) / np.sqrt(n)  # both differ by as much as the noise
+    noise = chance.normal(size=n) / np.sqrt(n)
+    answer, witness = noise - 4 * share * apart, noise + 4 * (1 - share) * apart
+    found = share_of_distance(answer, witness, float(answer @ answer))
+    # Two deviations of the noise are 2 / (4 sqrt(400)) of the distance.
+    assert max(share, LEAST_SHARE) <= found + 0.03 and found <= max(share + 0.15, LEAST_SHARE)
+
+
+def test_an_answer_that_traces_do_not_tell_from_its_witness_is_charged_with_the_whole_distance():
+    residual = np.random.default_rng(1).normal(size=100) / 10
+    assert share_of_distance(residual, residual + 1e-3, 1.0) == 1.0 == share_of_distance(residual, residual, 1.0)
+
+
+def test_a_start_that_varies_keeps_its_values_on_the_nodes():
+    start = START + 0.1 * GRID.nodes[0]
+    found = NetworkMedium(Siren(6, 2), GRID, start, ACTIVE, BOUNDS, 0)
+    assert found.model() == pytest.approx(start, rel=1e-12)
+    assert len(found.points_of_cells(nodes(), np.array(GRID.step))) == int(ACTIVE.sum())
+
+
+def nodes():
+    return np.stack([axis[ACTIVE] for axis in GRID.nodes], axis=-1)
 
 
 def test_media_keep_their_bounds_however_far_the_network_goes():

@@ -24,7 +24,8 @@ HALF = 0.5
 # The network that is read rises to twice the level over two or three cells: nine tenths of the contrast change within less than one, and cells take
 # their share of both phases. What a network ripples within a phase, by a third of the level, moves the medium by 2 % of the contrast.
 SHARPNESS = 12.0
-# The contrast against the parameters of the network, whose tangent kernel has a diagonal of about its square.
+# A unit of its parameter moves the contrast by three times its first value: at an interface the parameters of the network move the medium by as much,
+# and a contrast that moves less is left behind by the damping of Gauss-Newton.
 CONTRAST_SCALE = 0.3
 
 
