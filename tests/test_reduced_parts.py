@@ -19,7 +19,7 @@ from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvatu
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
 from pinnsiren.training.reduced.roughness import Roughness
-from pinnsiren.training.reduced.search import resolving
+from pinnsiren.training.reduced.search import Search, resolving
 from pinnsiren.training.reduced.survey import read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
@@ -248,6 +248,51 @@ def test_the_majorant_touches_the_prior_and_lies_above(power):
     for _ in range(20):
         other = here + rng.choice([1e-3, 0.1, 1.0]) * rng.normal(size=here.size)
         assert prior.value(other) <= constant + 0.5 * float(np.sum((rows @ other) ** 2)) + 1e-12
+
+
+SAME_LENGTH, DRAWN = 0.01, 0.3  # an edge through the middle of a cell makes two jumps of a half: the square root charges 1.41 for it
+
+
+def test_between_two_phases_the_total_variation_is_the_length_wherever_in_its_cells_the_interface_lies():
+    (h, _), x, everywhere = GRID.step, GRID.nodes[0].ravel(), np.ones(GRID.shape, dtype=bool)
+    values = {power: [] for power in (1.0, 0.5)}
+    for place in np.linspace(0.0, h, 7):
+        change = np.clip(0.5 + (place - x) / h, 0, 1)  # what cells hold of the left phase
+        for power, found in values.items():
+            found.append(Roughness.on(GRID, START, everywhere, power, 1e-4).value(change))
+    spread = {power: np.ptp(found) / np.min(found) for power, found in values.items()}
+    assert spread[1.0] < SAME_LENGTH and spread[0.5] > DRAWN
+
+
+# -- when a weight is low enough ----------------------------------------------------------------------------------------------------------------
+
+
+def search_with(*misfits, **settings):
+    found = Search(BELIEFS["few edges"], MediumFit(medium(), None, lambda phi, objective: None, lambda: False), 0, weight=1.0, **settings)
+    found.tried = [(1.0, misfit, misfit) for misfit in misfits]
+    return found
+
+
+@pytest.mark.parametrize(("misfit", "sampled", "factor"), [(500.0, False, 0.1), (5.0, False, 1 / 3), (500.0, True, 1 / 3)])
+def test_far_from_the_noise_the_weight_falls_faster_where_all_rows_are_known(misfit, sampled, factor):
+    found = search_with(misfit, sampled=sampled)
+    found._go_on(True)
+    assert found.weight == pytest.approx(factor) and not found.done
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["declared noise", "undeclared noise"])
+def test_a_search_ends_at_the_noise_or_the_error_of_the_grid(known):
+    above, below = search_with(1.2), search_with(0.99)
+    for found in (above, below):
+        found._go_on(known)
+    assert below.done and not above.done
+
+
+@pytest.mark.parametrize(("second", "done"), [(1.0195, True), (1.01, False)])
+def test_a_lower_weight_has_to_gain_something(second, done):
+    found = search_with(1.02, second, least_gain=2e-3)
+    found._go_on(True)
+    assert found.done == done
 
 
 # -- the declaration ------------------------------------------------------------------------------------------------------------------------------

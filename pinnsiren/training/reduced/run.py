@@ -27,8 +27,11 @@ Array = NDArray[Any]
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
-POLISH = 5  # rounds at the last weight
-SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
+POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 1, 1  # rounds at the last weight
+# Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
+# at any weight of their interface; below, its ripples explain the noise.
+LEAST_GAIN = 4.0
+SHARES = (0.4, 0.75)  # of the budget, at which the candidates have to be done
 FINAL, PHASES, MORE_PHASES = 2, 3, 4
 
 
@@ -72,10 +75,7 @@ class ReducedRun(AbstractRun):
             estimate_amplitudes=method.estimate_amplitudes,
             seed=settings.seed,
         )
-        self.searches: list[Search] = [
-            build_search(self.survey, belief, method.network, settings.seed, self._expired)
-            for belief in beliefs_of(method.prior, self.survey.starts_uniform)
-        ]
+        self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]
         if self.survey.is_coarse:
             self.survey.correct(self.survey.declared.start, self.survey.finer.start)
         self.stage, self.winner, self.checked_receivers, self.finished = 0, 0, False, False
@@ -84,6 +84,11 @@ class ReducedRun(AbstractRun):
         self.deviation = np.zeros(0)
         self.shots = np.random.default_rng(settings.seed + 1)
         self.heard = self._start_misfit()
+
+    def _candidate(self, belief: Belief) -> Search:
+        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
+        search.polish = POLISH_CANDIDATE if self.survey.sampled is None else 0
+        return search
 
     # -- steps --------------------------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class ReducedRun(AbstractRun):
         if self.stage == 0 and not self.checked_receivers:
             self.checked_receivers = True
             if self.survey.drop_dead_receivers(self.searches[0].medium.model()):
-                self.searches[0] = build_search(self.survey, self.searches[0].belief, self.method.network, self.settings.seed, self._expired)
+                self.searches[0] = self._candidate(self.searches[0].belief)
                 return
         if self.stage == 0:
             self.stage = 1
@@ -190,7 +195,8 @@ class ReducedRun(AbstractRun):
         length, change = replace(final.fit.prior, power=1.0), final.fit.change()
         weight = final.weight * final.fit.prior.value(change) / length.value(change)
         fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start)
-        self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH))
+        count = 2 * int(self.survey.alive.sum()) * len(self.survey.order)
+        self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, least_gain=LEAST_GAIN / count))
 
     def _conclude(self) -> None:
         # The last one is the answer: of two media of two phases the one that meets the data better.

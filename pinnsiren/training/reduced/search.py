@@ -53,7 +53,10 @@ class Search:
         weight: of the prior.
         polish: rounds at the last weight after the noise is met.
         polishing: whether the last weight is reached.
+        passing: whether the last descent was left early for the next weight.
+        sampled: whether rows of some receivers stood for all.
         lowering: factor from one weight to the next.
+        least_gain: share of phi that a lower weight has to gain; zero for what the belief says.
         tried: (weight, phi, phi of the traces held back) of this group.
         done: whether it is over.
         relative: misfit of the traces held back relative to the data, per frequency of the last step.
@@ -67,7 +70,10 @@ class Search:
     weight: float = 0.0
     polish: int = 0
     polishing: bool = False
+    passing: bool = False
+    sampled: bool = False
     lowering: float = LOWERING
+    least_gain: float = 0.0
     tried: list[tuple[float, float, float]] = field(default_factory=list)
     done: bool = False
     relative: Array = field(default_factory=lambda: np.zeros(0))
@@ -112,8 +118,10 @@ class Search:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
-        passing = has_prior and not self.polishing
-        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, *([PASSING] if passing else []))
+        self.sampled = survey.sampled is not None
+        # With rows of some receivers a small decrease may be the chance of their draw.
+        self.passing = has_prior and not self.polishing and not self.sampled
+        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, *([PASSING] if self.passing else []))
         checked = here
         if kept is not None:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
@@ -128,11 +136,11 @@ class Search:
     def _go_on(self, floor_known: bool) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
         if not (self.phi <= 1 or self._stalls() or self._overfits(floor_known)):
-            self.weight *= self.lowering if self.phi <= FAR else min(self.lowering, LOWERING_FAR)
+            self.weight *= self.lowering if self.sampled or self.phi <= FAR else min(self.lowering, LOWERING_FAR)
             return
         if self.group < self.last:
             self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
-        elif self.polish > 0 and self.fit.prior is not None and not (self.polishing and self.fit.stalled):
+        elif self.polish > 0 and self.fit.prior is not None and (self.passing or not self.fit.stalled):
             self.polish, self.polishing = self.polish - 1, True
         else:
             self.done = True
@@ -140,6 +148,8 @@ class Search:
     def _stalls(self) -> bool:
         if len(self.tried) >= MOST_WEIGHTS:
             return True
+        if self.least_gain:
+            return len(self.tried) > 1 and self.phi > (1 - self.least_gain) * self.tried[-2][1]
         if self.fit.prior is None:
             return len(self.tried) > 1 and self.phi > STALLED_ALONE * self.tried[-2][1]
         return len(self.tried) > FEWEST_WEIGHTS and self.phi > STALLED * self.tried[-2][1]
