@@ -104,12 +104,17 @@ def test_a_unit_that_is_a_thousand_times_off_is_told(case):
 
 def test_milliseconds_in_traces_are_told_by_their_own_band():
     gathers = delayed_gathers(wavelet=None)
-    wrong = TimeGathers(gathers.traces, 1000 * INTERVAL, SOURCES, RECEIVERS)
     check_units(gathers.heard_band(), 1000, [SPEED, 3000], interval=INTERVAL)
-    with pytest.raises(ProblemError, match="looks like milliseconds"):
-        check_units(wrong.heard_band(), 1000, [SPEED, 3000], interval=wrong.interval)
-    with pytest.raises(ProblemError, match="below 0.125 Hz.*milliseconds would be a thousand times too long"):
-        wrong.at_frequencies([8.0])
+    with pytest.raises(ProblemError, match=r"looks like milliseconds: give interval=0.004"):
+        TimeGathers(gathers.traces, 1000 * INTERVAL, SOURCES, RECEIVERS)
+    with pytest.raises(ProblemError, match="below 125 Hz.*milliseconds would be a thousand times too long"):
+        gathers.at_frequencies([200.0])
+
+
+def test_a_survey_of_no_unit_keeps_its_interval():
+    """Lengths and speeds of order one: nothing says metres."""
+    gathers = delayed_gathers(wavelet=None)
+    assert TimeGathers(gathers.traces, 2.0, SOURCES / 1000, RECEIVERS / 1000).interval == 2.0
 
 
 # geometry

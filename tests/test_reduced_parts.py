@@ -14,12 +14,12 @@ from pinnsiren.reference_solvers.frequency_domain import Grid
 from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
 from pinnsiren.training.reduced import gauss_newton
 from pinnsiren.training.reduced.beliefs import BELIEFS, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import deviation_from_parameters
+from pinnsiren.training.reduced.confidence import LEAST_SHARE, deviation_from_parameters, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
-from pinnsiren.training.reduced.medium import NetworkMedium
+from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
 from pinnsiren.training.reduced.roughness import Roughness
-from pinnsiren.training.reduced.search import resolving
+from pinnsiren.training.reduced.search import Search, resolving
 from pinnsiren.training.reduced.survey import read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
@@ -183,7 +183,50 @@ def test_media_know_their_derivative(two_phases):
 def test_media_are_the_same_on_their_nodes_and_between(two_phases):
     found = TwoPhaseMedium(medium(), START, BOUNDS) if two_phases else medium()
     nodes = np.stack([axis[ACTIVE] for axis in GRID.nodes], axis=-1)
-    assert np.allclose(found.log_model_at(nodes, START[ACTIVE]), found.log_model(), atol=1e-12)
+    assert np.allclose(log_means_at(found, nodes, START[ACTIVE], np.array(GRID.step)), found.log_model(), atol=1e-12)
+
+
+def test_nodes_carry_the_mean_over_their_cells_and_not_the_value_there():
+    """Waves feel how much of a cell is fast: an edge between two nodes has to show in them, in proportion to where it lies."""
+    found, (h, _) = TwoPhaseMedium(medium(), START, BOUNDS, (-1.0, 1.0)), GRID.step
+    shares = []
+    for place in np.linspace(0.0, h, 13):
+        # A level set with a straight edge, as sharp as can be, instead of the network.
+        points = found.points_of_cells(np.array([[0.0, 0.0], [h, 0.0]]), np.array(GRID.step))
+        values = np.where(points[:, 0] < place, np.exp(-1.0), 1.0)
+        means = np.exp(log_mean(np.log(values).reshape(-1, 2)))
+        shares.append(np.sum((1 - means) / (1 - np.exp(-1.0))))
+    # Cells reach half a step beyond their nodes: the edge moves through one whole cell.
+    assert np.abs(np.array(shares) - (0.5 + np.linspace(0, 1, 13))).max() <= 1 / 6 + 1e-12
+    assert found.log_model() == pytest.approx(log_means_at(found, nodes(), START[ACTIVE], np.array(GRID.step)), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_an_answer_is_charged_with_its_part_of_the_distance_to_a_witness(share):
+    """Data of a medium on the line between both: the share is where it lies, and not less."""
+    chance, n = np.random.default_rng(11), 400
+    apart = chance.normal(size=n) / np.sqrt(n)  # both differ by as much as the noise
+    noise = chance.normal(size=n) / np.sqrt(n)
+    answer, witness = noise - 4 * share * apart, noise + 4 * (1 - share) * apart
+    found = share_of_distance(answer, witness, float(answer @ answer))
+    # Two deviations of the noise are 2 / (4 sqrt(400)) of the distance.
+    assert max(share, LEAST_SHARE) <= found + 0.03 and found <= max(share + 0.15, LEAST_SHARE)
+
+
+def test_an_answer_that_traces_do_not_tell_from_its_witness_is_charged_with_the_whole_distance():
+    residual = np.random.default_rng(1).normal(size=100) / 10
+    assert share_of_distance(residual, residual + 1e-3, 1.0) == 1.0 == share_of_distance(residual, residual, 1.0)
+
+
+def test_a_start_that_varies_keeps_its_values_on_the_nodes():
+    start = START + 0.1 * GRID.nodes[0]
+    found = NetworkMedium(Siren(6, 2), GRID, start, ACTIVE, BOUNDS, 0)
+    assert found.model() == pytest.approx(start, rel=1e-12)
+    assert len(found.points_of_cells(nodes(), np.array(GRID.step))) == int(ACTIVE.sum())
+
+
+def nodes():
+    return np.stack([axis[ACTIVE] for axis in GRID.nodes], axis=-1)
 
 
 def test_media_keep_their_bounds_however_far_the_network_goes():
@@ -205,6 +248,51 @@ def test_the_majorant_touches_the_prior_and_lies_above(power):
     for _ in range(20):
         other = here + rng.choice([1e-3, 0.1, 1.0]) * rng.normal(size=here.size)
         assert prior.value(other) <= constant + 0.5 * float(np.sum((rows @ other) ** 2)) + 1e-12
+
+
+SAME_LENGTH, DRAWN = 0.01, 0.3  # an edge through the middle of a cell makes two jumps of a half: the square root charges 1.41 for it
+
+
+def test_between_two_phases_the_total_variation_is_the_length_wherever_in_its_cells_the_interface_lies():
+    (h, _), x, everywhere = GRID.step, GRID.nodes[0].ravel(), np.ones(GRID.shape, dtype=bool)
+    values = {power: [] for power in (1.0, 0.5)}
+    for place in np.linspace(0.0, h, 7):
+        change = np.clip(0.5 + (place - x) / h, 0, 1)  # what cells hold of the left phase
+        for power, found in values.items():
+            found.append(Roughness.on(GRID, START, everywhere, power, 1e-4).value(change))
+    spread = {power: np.ptp(found) / np.min(found) for power, found in values.items()}
+    assert spread[1.0] < SAME_LENGTH and spread[0.5] > DRAWN
+
+
+# -- when a weight is low enough ----------------------------------------------------------------------------------------------------------------
+
+
+def search_with(*misfits, **settings):
+    found = Search(BELIEFS["few edges"], MediumFit(medium(), None, lambda phi, objective: None, lambda: False), 0, weight=1.0, **settings)
+    found.tried = [(1.0, misfit, misfit) for misfit in misfits]
+    return found
+
+
+@pytest.mark.parametrize(("misfit", "sampled", "factor"), [(500.0, False, 0.1), (5.0, False, 1 / 3), (500.0, True, 1 / 3)])
+def test_far_from_the_noise_the_weight_falls_faster_where_all_rows_are_known(misfit, sampled, factor):
+    found = search_with(misfit, sampled=sampled)
+    found._go_on(True)
+    assert found.weight == pytest.approx(factor) and not found.done
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["declared noise", "undeclared noise"])
+def test_a_search_ends_at_the_noise_or_the_error_of_the_grid(known):
+    above, below = search_with(1.2), search_with(0.99)
+    for found in (above, below):
+        found._go_on(known)
+    assert below.done and not above.done
+
+
+@pytest.mark.parametrize(("second", "done"), [(1.0195, True), (1.01, False)])
+def test_a_lower_weight_has_to_gain_something(second, done):
+    found = search_with(1.02, second, least_gain=2e-3)
+    found._go_on(True)
+    assert found.done == done
 
 
 # -- the declaration ------------------------------------------------------------------------------------------------------------------------------

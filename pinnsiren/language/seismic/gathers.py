@@ -23,6 +23,8 @@ Array = NDArray[Any]
 _HEARD = 0.05
 # A wavelet weaker than this share of its peak says nothing at a frequency: the quotient would be noise, a million times amplified.
 _SILENT = 1e-6
+# Metres from source to receiver from which on lengths are metres, not units of a scaled problem, and the slowest sound in them, m/s: in air and peat.
+_METRES, _SLOWEST = 10.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class TimeGathers:
         wavelet: (n_samples,) of the source, on the same samples, or None where it is unknown.
 
     Raises:
-        ProblemError: shapes that do not belong together, traces or positions that are not finite, an interval that is not positive.
+        ProblemError: shapes that do not belong together, traces or positions that are not finite, an interval that is not positive, or one in
+            milliseconds.
     """
 
     traces: Array
@@ -66,6 +69,25 @@ class TimeGathers:
             if not np.all(np.isfinite(wavelet)) or not np.any(wavelet):
                 raise ProblemError("the wavelet is zero or holds NaN or infinite entries; expected what the source sent, or None where it is unknown")
             object.__setattr__(self, "wavelet", wavelet)
+        self._check_interval()
+
+    def _check_interval(self) -> None:
+        """Refuse an interval that fits in milliseconds only: waves that no trace could tell apart, and that a thousandth of it could.
+
+        Raises:
+            ProblemError: the survey is shorter than the shortest wave heard, even at 300 m/s.
+        """
+        if not np.any(np.ptp(self.traces, axis=2)):
+            return
+        offsets = np.linalg.norm(self.receivers - self.sources[:, None, :], axis=-1)
+        highest, longest = self.heard_band()[1], float(offsets.max())
+        waves = longest * highest / _SLOWEST
+        if longest > _METRES and waves < 1 <= 1000 * waves:
+            raise ProblemError(
+                f"traces were given with interval={self.interval:g}: in seconds, they hold {highest:.3g} Hz at most, and the longest offset of "
+                f"{longest:.3g} m is {waves:.2g} of a wavelength even at {_SLOWEST:g} m/s. This looks like milliseconds: give "
+                f"interval={self.interval / 1000:g}; lengths are in metres"
+            )
 
     @property
     def times(self) -> Array:

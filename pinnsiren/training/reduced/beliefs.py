@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pinnsiren.errors import TrainingError
-from pinnsiren.training.reduced.medium import NetworkMedium
+from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, shares_of_mean
 
 Array = NDArray[Any]
 
@@ -21,10 +21,12 @@ NONE, SMOOTH, FEW_EDGES, TOTAL_VARIATION, TWO_PHASES, AUTO = "none", "smooth", "
 PRIORS = (AUTO, NONE, SMOOTH, FEW_EDGES, TOTAL_VARIATION, TWO_PHASES)
 # Of log m at which the medium is taken for one of the two phases: half the way from the start to the largest change.
 HALF = 0.5
-# The background keeps exp(-6), a quarter of a percent of the contrast.
-SHARPNESS = 6.0
-# The contrast against the parameters of the network, whose tangent kernel has a diagonal of about its square.
-CONTRAST_SCALE = 10.0
+# The network that is read rises to twice the level over two or three cells: nine tenths of the contrast change within less than one, and cells take
+# their share of both phases. What a network ripples within a phase, by a third of the level, moves the medium by 2 % of the contrast.
+SHARPNESS = 12.0
+# A unit of its parameter moves the contrast by three times its first value: at an interface the parameters of the network move the medium by as much,
+# and a contrast that moves less is left behind by the damping of Gauss-Newton.
+CONTRAST_SCALE = 0.3
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,19 @@ class TwoPhaseMedium:
         self.contrast = self.first_contrast
 
     def _read(self) -> tuple[float, float]:
-        change = self.network.log_model() - self._log_start
-        largest = float(change[np.argmax(np.abs(change))])
+        change = self.network.log_model_in_cells() - self._log_start
+        largest = float(change.flat[np.argmax(np.abs(change))])
         if largest == 0:
             raise TrainingError("the medium found with few edges equals its start: two phases cannot be told apart. Use another prior")
-        object_nodes = change / largest > HALF
-        contrast = float(np.median(change[object_nodes]))
+        inside = change / largest > HALF
+        contrast = float(np.median(change[inside]))
         # The level of the network nearest to half the contrast.
-        raw = self.network.raw_change()
-        order = np.argsort(change / contrast)
-        return contrast, float(np.interp(HALF, (change / contrast)[order], raw[order]))
+        order = np.argsort(change, axis=None)[:: 1 if contrast > 0 else -1]
+        return contrast, float(np.interp(HALF, (change / contrast).ravel()[order], self.network.raw_change().ravel()[order]))
+
+    def points_of_cells(self, centres: Array, step: Array) -> Array:
+        """Return the points over which nodes take the mean, see `NetworkMedium`."""
+        return self.network.points_of_cells(centres, step)
 
     def vector(self) -> Array:
         """Return the parameters of the network and the contrast."""
@@ -112,8 +117,11 @@ class TwoPhaseMedium:
         self.contrast = float(np.clip(self.first_contrast * (1 + parameters[-1] / CONTRAST_SCALE), *self._limits))
 
     def log_model(self) -> Array:
-        """Return log m where it may change, (n_active,)."""
-        return np.asarray(self._log_start + self.contrast * self._share(self.network.raw_change()))
+        """Return log m of the nodes where it may change, (n_active,)."""
+        return log_mean(self._log_model_in_cells(self._share(self.network.raw_change())))
+
+    def _log_model_in_cells(self, share: Array) -> Array:
+        return np.asarray(self._log_start + self.contrast * share)
 
     def model(self) -> Array:
         """Return m on all nodes, (n_x, n_y)."""
@@ -124,8 +132,10 @@ class TwoPhaseMedium:
     def jacobian(self) -> Array:
         """Return d log m / d parameters, (n_active, n_parameters + 1)."""
         share = self._share(self.network.raw_change())
-        slopes = self.network.raw_slopes() * (self.contrast * share * (1 - share) * SHARPNESS / self.half)[:, None]
-        return np.concatenate([slopes, (share * self.first_contrast / CONTRAST_SCALE)[:, None]], axis=1)
+        parts = shares_of_mean(self._log_model_in_cells(share))
+        slopes = self.network.raw_slopes(parts * self.contrast * share * (1 - share) * SHARPNESS / self.half)
+        level = np.sum(parts * share, axis=0) * self.first_contrast / CONTRAST_SCALE
+        return np.concatenate([slopes, level[:, None]], axis=1)
 
     def log_model_at(self, points: Array, start: Array) -> Array:
         """Return log m at points (n, 2) where it may change, given m of the start there, (n,)."""

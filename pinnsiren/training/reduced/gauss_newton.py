@@ -29,7 +29,7 @@ LOWERING, RAISING = 0.2, 5.0
 MOST_TRIALS = 6
 MOST_MOVING = 800  # parameters per step where the nodes are more than the parameters: the cost of a step grows with the square
 LEAST_DAMPING, LEAST_SINGLE = 1e-12, 1e-6  # the second for a Hessian in single precision, whose rounding it covers
-STALLED = 1e-3  # relative decrease of the objective below which a descent ends
+STALLED = 1e-3  # relative decrease of the objective below which nothing is to be gained
 
 
 class Medium(Protocol):
@@ -78,8 +78,10 @@ class MediumFit:
         """Return the change of log m from the start."""
         return np.asarray(self.medium.log_model() - self._start)
 
-    def descend(self, simulator: LinearisedSimulator, weight: float, iterations: int, floor: float = 0.0) -> Linearisation:
-        """Take at most so many steps; ends early where the objective stalls, or phi is at or below the floor."""
+    def descend(
+        self, simulator: LinearisedSimulator, weight: float, iterations: int, floor: float = 0.0, least: float = STALLED
+    ) -> Linearisation:
+        """Take at most so many steps; ends early where the objective falls by less than `least` of it, or phi is at or below the floor."""
         self.stalled = False
         here = simulator.linearise(self.medium.model())
         objective = here.misfit + weight * self._roughness()
@@ -93,8 +95,8 @@ class MediumFit:
             decrease = objective - moved[1]
             here, objective = moved
             self.observed(here.misfit, objective)
-            if decrease < STALLED * objective:
-                self.stalled = True
+            if decrease < least * objective:
+                self.stalled = decrease < STALLED * objective
                 break
         return here
 

@@ -23,7 +23,7 @@ from pinnsiren.reference_solvers.evaluation import evaluator
 from pinnsiren.reference_solvers.inversion import DeclaredInversion, Simulator, read_inversion
 from pinnsiren.training.method import StateTree
 from pinnsiren.training.reduced.beliefs import TwoPhaseMedium
-from pinnsiren.training.reduced.medium import NetworkMedium
+from pinnsiren.training.reduced.medium import NetworkMedium, log_means_at
 from pinnsiren.training.reduced.survey import ASSUMED_NOISE, Survey, read_finer
 
 Array = NDArray[Any]
@@ -177,10 +177,10 @@ class ReducedModel:
 
 
 def fine_model(medium: NetworkMedium | TwoPhaseMedium, finer: DeclaredInversion) -> Array:
-    """Return the squared slowness on the nodes of the finer grid, (n_x, n_y)."""
-    nodes = np.stack([axis[finer.active] for axis in finer.modelling.grid.nodes], axis=-1)
-    model = finer.start.copy()
-    model[finer.active] = np.exp(medium.log_model_at(nodes, finer.start[finer.active]))
+    """Return the squared slowness on the nodes of the finer grid, means over its own cells, (n_x, n_y)."""
+    grid, model = finer.modelling.grid, finer.start.copy()
+    nodes = np.stack([axis[finer.active] for axis in grid.nodes], axis=-1)
+    model[finer.active] = np.exp(log_means_at(medium, nodes, finer.start[finer.active], np.array(grid.step)))
     return np.asarray(model)
 
 

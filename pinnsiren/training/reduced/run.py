@@ -1,10 +1,11 @@
 """A run of the reduced inversion: two beliefs search on most of the traces, those held back choose, all traces give the answer.
 
-    candidate, witness  ->  the better one, corrected by a finer grid, all traces  ->  (two phases, if declared)  ->  uncertainty
+    candidate, witness  ->  the better one, corrected by a finer grid, all traces  ->  (two phases, if declared, from both)  ->  uncertainty
 
 Input: `ReducedInversion`, problem, settings. Output: `ReducedModel`, status, estimated error. The truth is used nowhere.
 """
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
-from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts
+from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, Belief, TwoPhaseMedium, beliefs_of
+from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
 from pinnsiren.training.reduced.search import RAISING, Search, build_search, resolving
@@ -26,9 +27,12 @@ Array = NDArray[Any]
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
-POLISH = 5  # rounds at the last weight
-SHARES = (0.35, 0.7)  # of the budget, at which the candidates have to be done
-FINAL, PHASES = 2, 3
+POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 1, 1  # rounds at the last weight
+# Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
+# at any weight of their interface; below, its ripples explain the noise.
+LEAST_GAIN = 4.0
+SHARES = (0.4, 0.75)  # of the budget, at which the candidates have to be done
+FINAL, PHASES, MORE_PHASES = 2, 3, 4
 
 
 class Choices(Protocol):
@@ -71,10 +75,7 @@ class ReducedRun(AbstractRun):
             estimate_amplitudes=method.estimate_amplitudes,
             seed=settings.seed,
         )
-        self.searches: list[Search] = [
-            build_search(self.survey, belief, method.network, settings.seed, self._expired)
-            for belief in beliefs_of(method.prior, self.survey.starts_uniform)
-        ]
+        self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]
         if self.survey.is_coarse:
             self.survey.correct(self.survey.declared.start, self.survey.finer.start)
         self.stage, self.winner, self.checked_receivers, self.finished = 0, 0, False, False
@@ -83,6 +84,11 @@ class ReducedRun(AbstractRun):
         self.deviation = np.zeros(0)
         self.shots = np.random.default_rng(settings.seed + 1)
         self.heard = self._start_misfit()
+
+    def _candidate(self, belief: Belief) -> Search:
+        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
+        search.polish = POLISH_CANDIDATE if self.survey.sampled is None else 0
+        return search
 
     # -- steps --------------------------------------------------------------------------------------------------------------------------------
 
@@ -133,7 +139,7 @@ class ReducedRun(AbstractRun):
         if self.stage == 0 and not self.checked_receivers:
             self.checked_receivers = True
             if self.survey.drop_dead_receivers(self.searches[0].medium.model()):
-                self.searches[0] = build_search(self.survey, self.searches[0].belief, self.method.network, self.settings.seed, self._expired)
+                self.searches[0] = self._candidate(self.searches[0].belief)
                 return
         if self.stage == 0:
             self.stage = 1
@@ -141,7 +147,10 @@ class ReducedRun(AbstractRun):
             self._choose()
             self._begin_final()
         elif self.stage == FINAL and self.method.prior == TWO_PHASES:
-            self._begin_phases()
+            self._begin_phases(self.searches[FINAL])
+        elif self.stage == PHASES and self.searches[1 - self.winner].done:
+            # Another shape to start from and another network: the better of both is the answer, the other says how far they are determined.
+            self._begin_phases(self.searches[1 - self.winner])
         else:
             self._conclude()
 
@@ -169,25 +178,45 @@ class ReducedRun(AbstractRun):
         self.searches.append(final)
         self.stage = FINAL
 
-    def _begin_phases(self) -> None:
-        final = self.searches[FINAL]
+    def _begin_phases(self, shown: Search) -> None:
+        """Separate the medium of a search into two phases."""
         declared = self.survey.declared
-        network = build_search(self.survey, final.belief, self.method.network, self.settings.seed, self._expired).medium
-        network.move_to(final.medium.vector())
-        self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), RAISING * final.weight)
+        network = build_search(self.survey, shown.belief, self.method.network, self.settings.seed, self._expired).medium
+        network.move_to(shown.medium.vector())
+        self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), shown.belief)
+        self.stage = len(self.searches) - 1
 
-    def _add_phases(self, medium: TwoPhaseMedium, weight: float) -> None:
+    def _add_phases(self, medium: TwoPhaseMedium, belief: Belief) -> None:
         declared, final = self.survey.declared, self.searches[FINAL]
         start = np.log(declared.start.ravel()[declared.active.ravel()])
-        fit = MediumFit(medium, final.fit.prior, lambda phi, objective: None, self._expired, start=start)
-        phases = Search(final.belief, fit, final.last, final.last, weight, POLISH, FINE_LOWERING)
-        self.searches.append(phases)
-        self.stage = PHASES
+        assert final.fit.prior is not None, "two phases are told apart in a medium of few edges"
+        # Between two phases the total variation is the length of their interface, wherever in its cells that lies; a lower power draws it to the
+        # rims of cells. It starts with the say that the prior before it had.
+        length, change = replace(final.fit.prior, power=1.0), final.fit.change()
+        weight = final.weight * final.fit.prior.value(change) / length.value(change)
+        fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start)
+        count = 2 * int(self.survey.alive.sum()) * len(self.survey.order)
+        self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, least_gain=LEAST_GAIN / count))
 
     def _conclude(self) -> None:
-        answer, witness = self.searches[-1], self.searches[1 - self.winner]
-        self.estimate, self.deviation = estimate_error(self.survey, answer, witness, self.heard)
+        # The last one is the answer: of two media of two phases the one that meets the data better.
+        self.searches[PHASES:] = sorted(self.searches[PHASES:], key=lambda search: -search.phi)
+        two = len(self.searches) > MORE_PHASES and np.isfinite(self.searches[PHASES].phi)
+        answer, witness = self.searches[-1], self.searches[PHASES if two else 1 - self.winner]
+        estimate = estimate_error(self.survey, answer, witness, self.heard, 1.0 if two else self._share_of_distance())
+        self.estimate, self.deviation = estimate.value, estimate.deviation
+        if np.isfinite(estimate.value):
+            self.survey.notes.append(f"the estimated error of the medium is {estimate.medium:.2g}, that of the fields {estimate.fields:.2g}")
         self.finished = True
+
+    def _share_of_distance(self) -> float:
+        """How much of the distance between both beliefs counts, by the traces held back: only where both came to their end."""
+        chosen, other = self.searches[self.winner], self.searches[1 - self.winner]
+        if not (chosen.done and other.done):
+            return 1.0
+        everywhere = self.survey.linearised(self.survey.order, self.survey.held)
+        first, second = (everywhere.linearise(search.medium.model(), derivative=False) for search in (chosen, other))
+        return share_of_distance(first.residual, second.residual, first.misfit)
 
     # -- the end ------------------------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +245,7 @@ class ReducedRun(AbstractRun):
                 self._conclude()
             return "out_of_time", (
                 f"the search for the medium was cut short after {elapsed:.0f} s, in stage {self.stage + 1} of "
-                f"{4 if self.method.prior == TWO_PHASES else 3}: raise seconds, or give fewer frequencies or a larger step; {self._text()}"
+                f"{5 if self.method.prior == TWO_PHASES else 3}: raise seconds, or give fewer frequencies or a larger step; {self._text()}"
             )
         return None
 
@@ -308,9 +337,7 @@ class ReducedRun(AbstractRun):
         levels = np.atleast_1d(np.asarray(state["levels"], dtype=float))
         if levels.size == 2:
             declared = self.survey.declared
-            stage = self.stage
-            self._add_phases(TwoPhaseMedium(search.medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1]))), 0.0)
-            self.stage = stage
+            self._add_phases(TwoPhaseMedium(search.medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1]))), belief)
         else:
             self.searches.append(search)
         self.searches[-1].restore(state)

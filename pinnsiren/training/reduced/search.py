@@ -26,7 +26,10 @@ Array = NDArray[Any]
 
 FIRST_WEIGHT = 20.0  # times the misfit of the start, at which a prior of a few percent of the nodes still hides the data
 LOWERING, RAISING = 1 / 3, 3.0
+# Far from the noise the weight falls faster: only precise data, whose descent would take a dozen weights, get there.
+FAR, LOWERING_FAR = 30.0, 0.1
 STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
+PASSING = 1e-2  # relative decrease of the objective below which the next weight gains more than another step
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
 FEWEST_WEIGHTS = 3
 MOST_WEIGHTS = 14
@@ -49,7 +52,11 @@ class Search:
         group: the frequencies up to this one, in the survey's order, are explained now.
         weight: of the prior.
         polish: rounds at the last weight after the noise is met.
+        polishing: whether the last weight is reached.
+        passing: whether the last descent was left early for the next weight.
+        sampled: whether rows of some receivers stood for all.
         lowering: factor from one weight to the next.
+        least_gain: share of phi that a lower weight has to gain; zero for what the belief says.
         tried: (weight, phi, phi of the traces held back) of this group.
         done: whether it is over.
         relative: misfit of the traces held back relative to the data, per frequency of the last step.
@@ -62,7 +69,11 @@ class Search:
     group: int = 0
     weight: float = 0.0
     polish: int = 0
+    polishing: bool = False
+    passing: bool = False
+    sampled: bool = False
     lowering: float = LOWERING
+    least_gain: float = 0.0
     tried: list[tuple[float, float, float]] = field(default_factory=list)
     done: bool = False
     relative: Array = field(default_factory=lambda: np.zeros(0))
@@ -107,7 +118,10 @@ class Search:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
-        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior or not floor_known else 1.0)
+        self.sampled = survey.sampled is not None
+        # With rows of some receivers a small decrease may be the chance of their draw.
+        self.passing = has_prior and not self.polishing and not self.sampled
+        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, *([PASSING] if self.passing else []))
         checked = here
         if kept is not None:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
@@ -120,20 +134,22 @@ class Search:
         return here
 
     def _go_on(self, floor_known: bool) -> None:
-        met = floor_known and self.phi <= 1
-        if not (met or self._stalls() or self._overfits(floor_known)):
-            self.weight *= self.lowering
+        # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
+        if not (self.phi <= 1 or self._stalls() or self._overfits(floor_known)):
+            self.weight *= self.lowering if self.sampled or self.phi <= FAR else min(self.lowering, LOWERING_FAR)
             return
         if self.group < self.last:
             self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
-        elif self.polish > 0 and self.fit.prior is not None and not self.fit.stalled:
-            self.polish -= 1
+        elif self.polish > 0 and self.fit.prior is not None and (self.passing or not self.fit.stalled):
+            self.polish, self.polishing = self.polish - 1, True
         else:
             self.done = True
 
     def _stalls(self) -> bool:
         if len(self.tried) >= MOST_WEIGHTS:
             return True
+        if self.least_gain:
+            return len(self.tried) > 1 and self.phi > (1 - self.least_gain) * self.tried[-2][1]
         if self.fit.prior is None:
             return len(self.tried) > 1 and self.phi > STALLED_ALONE * self.tried[-2][1]
         return len(self.tried) > FEWEST_WEIGHTS and self.phi > STALLED * self.tried[-2][1]
@@ -151,6 +167,7 @@ class Search:
             "group": self.group,
             "weight": self.weight,
             "polish": self.polish,
+            "polishing": int(self.polishing),
             "tried": np.array(self.tried, dtype=float).reshape(-1, 3),
             "done": int(self.done),
             "relative": self.relative,
@@ -160,7 +177,7 @@ class Search:
         """Go on from a state."""
         self.medium.move_to(np.asarray(state["vector"]))
         self.fit.damping, self.group, self.weight = float(state["damping"]), int(state["group"]), float(state["weight"])
-        self.polish, self.done = int(state["polish"]), bool(state["done"])
+        self.polish, self.polishing, self.done = int(state["polish"]), bool(state["polishing"]), bool(state["done"])
         self.tried = [(float(a), float(b), float(c)) for a, b, c in np.asarray(state["tried"]).reshape(-1, 3)]
         self.relative = np.atleast_1d(np.asarray(state["relative"]))
 
