@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse as sparse
 import sympy as sp
 
@@ -18,8 +19,9 @@ from pinnsiren.training.reduced.confidence import LEAST_SHARE, deviation_from_pa
 from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
-from pinnsiren.training.reduced.roughness import Roughness
-from pinnsiren.training.reduced.search import Search, resolving
+from pinnsiren.training.reduced.roughness import Distance, Roughness
+from pinnsiren.training.reduced.search import Search, build_search, resolving
+from pinnsiren.training.reduced.sharpening import Sharpening, is_convex
 from pinnsiren.training.reduced.survey import read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
@@ -293,6 +295,87 @@ def test_a_lower_weight_has_to_gain_something(second, done):
     found = search_with(1.02, second, least_gain=2e-3)
     found._go_on(True)
     assert found.done == done
+
+
+# -- contrast given back --------------------------------------------------------------------------------------------------------------------------
+
+N = int(ACTIVE.sum())
+
+
+def distance(power, seed=1):
+    rng = np.random.default_rng(seed)
+    return Distance(Roughness.on(GRID, START, ACTIVE, power, 0.01), 0.1 * rng.normal(size=N)), rng
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_the_distance_is_zero_at_its_medium_and_positive_elsewhere(power):
+    found, rng = distance(power)
+    assert found.value(found.anchor) == 0 and np.allclose(found.slope(found.anchor), 0)
+    for size in (1e-3, 0.1, 1.0):
+        assert found.value(found.anchor + size * rng.normal(size=N)) > 0
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_the_slope_of_the_distance_is_its_derivative(power):
+    found, rng = distance(power)
+    at, way = 0.1 * rng.normal(size=N), rng.normal(size=N)
+    expected = (found.value(at + STEP * way) - found.value(at - STEP * way)) / (2 * STEP)
+    assert found.slope(at) @ way == pytest.approx(expected, rel=DERIVATIVE_TOLERANCE)
+
+
+def test_priors_with_a_distance_are_the_convex_ones():
+    assert {name for name, belief in BELIEFS.items() if is_convex(belief)} == {"smooth", "total variation"}
+
+
+def test_rounds_end_where_traces_held_back_gain_no_more_and_keep_the_best():
+    rounds = Sharpening()
+    seen = [rounds.note(1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
+    assert seen == [False, False, False, False, False, True]
+    assert rounds.vector == [3.0] and rounds.best == 1.4
+
+
+def test_rounds_of_all_traces_end_at_the_misfit_of_the_candidate():
+    rounds = Sharpening(most=9, target=0.6)
+    assert [rounds.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
+    few = Sharpening(most=2)
+    assert [few.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
+
+
+def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
+    """Rudin, Osher and Fatemi: a bar without noise loses contrast to the prior; the distance from that medium charges nothing for giving it back."""
+    bar = -0.3 * (np.abs(np.array(GRID.nodes)[1]).ravel()[ACTIVE.ravel()] < 0.08)
+    prior = Roughness.on(GRID, START, ACTIVE, 1.0, 1e-3)
+
+    def closest(charge):
+        def value_and_slope(change):
+            return float(np.mean((change - bar) ** 2)) + 0.15 * charge.value(change), 2 * (change - bar) / N + 0.15 * charge.slope(change)
+
+        return scipy.optimize.minimize(value_and_slope, np.zeros(N), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14}).x
+
+    first = closest(prior)
+    second = closest(Distance(prior, first))
+    lost, left = (float(np.mean((change - bar)[bar < 0])) for change in (first, second))
+    assert lost > 0.05 and abs(left) < 0.2 * lost
+
+
+def test_rounds_go_on_from_a_search_and_resume():
+    survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=False, seed=0)
+    search, resumed = (build_search(survey, BELIEFS["total variation"], ps.Siren(16, 2), 0, lambda: False) for _ in range(2))
+    kept = ~survey.held
+    while not search.done:
+        search.advance(survey, kept, True)
+    met, phi = search.checked, search.phi
+    search.begin_sharpening()
+    while search.sharpening.rounds == 0:
+        assert search.advance(survey, kept, True).misfit > 0 and not search.done
+    assert search.phi > 1.5 * phi
+    search.advance(survey, kept, True)
+    resumed.restore(search.state())
+    for one in (search, resumed):
+        while not one.done:
+            one.advance(survey, kept, True)
+    assert search.checked < met
+    np.testing.assert_allclose(resumed.medium.vector(), search.medium.vector(), rtol=1e-10, atol=1e-12)
 
 
 # -- the declaration ------------------------------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def noise_deviation(survey: Survey, answer: Search) -> Array:
     curvature = sparse.csr_matrix((rows.shape[1], rows.shape[1]))
     if answer.fit.prior is not None:
         penalty = answer.fit.prior.rows(answer.fit.change())
-        curvature = answer.weight * (penalty.T @ penalty)
+        curvature = answer.weight_of_rounds * (penalty.T @ penalty)
     if slopes.shape[1] < slopes.shape[0]:
         return deviation_from_parameters(rows, slopes, curvature, len(here.residual))
     kernel = slopes @ slopes.T

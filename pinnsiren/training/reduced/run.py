@@ -20,6 +20,7 @@ from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
 from pinnsiren.training.reduced.search import RAISING, Search, build_search, resolving
+from pinnsiren.training.reduced.sharpening import MOST_FINAL, Sharpening, is_convex
 from pinnsiren.training.reduced.survey import read_survey
 
 Array = NDArray[Any]
@@ -32,6 +33,7 @@ POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 1, 1  # rounds at the last weight
 # at any weight of their interface; below, its ripples explain the noise.
 LEAST_GAIN = 4.0
 SHARES = (0.4, 0.75)  # of the budget, at which the candidates have to be done
+SHARE_SHARPENED = 0.85  # the same of the rounds that give back contrast
 FINAL, PHASES, MORE_PHASES = 2, 3, 4
 
 
@@ -78,7 +80,7 @@ class ReducedRun(AbstractRun):
         self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]
         if self.survey.is_coarse:
             self.survey.correct(self.survey.declared.start, self.survey.finer.start)
-        self.stage, self.winner, self.checked_receivers, self.finished = 0, 0, False, False
+        self.stage, self.winner, self.checked_receivers, self.chosen, self.finished = 0, 0, False, False, False
         self.estimate, self.elapsed, self.last_seconds = np.inf, 0.0, 0.0
         self.deadline = np.inf
         self.deviation = np.zeros(0)
@@ -103,7 +105,8 @@ class ReducedRun(AbstractRun):
             explained = self.survey.order[group : search.group + 1]
             self.survey.correct(search.medium.model(), fine_model(search.medium, self.survey.finer), explained)
         self.last_seconds = perf_counter() - begun
-        late = self.stage < FINAL and self.elapsed + self.last_seconds > SHARES[self.stage] * self.settings.seconds
+        share = SHARE_SHARPENED if self.chosen else SHARES[min(self.stage, 1)]
+        late = self.stage < FINAL and self.elapsed + self.last_seconds > share * self.settings.seconds
         if search.done or late:
             self._finish_stage()
         return {
@@ -141,11 +144,20 @@ class ReducedRun(AbstractRun):
             if self.survey.drop_dead_receivers(self.searches[0].medium.model()):
                 self.searches[0] = self._candidate(self.searches[0].belief)
                 return
-        if self.stage == 0:
+        if self.stage < FINAL and self.chosen:
+            if not self.searches[self.winner].done:
+                self.searches[self.winner].end_sharpening()
+            self._begin_final()
+        elif self.stage == 0:
             self.stage = 1
         elif self.stage == 1:
             self._choose()
-            self._begin_final()
+            chosen = self.searches[self.winner]
+            if chosen.done and is_convex(chosen.belief):
+                self.stage, self.chosen = self.winner, True
+                chosen.begin_sharpening()
+            else:
+                self._begin_final()
         elif self.stage == FINAL and self.method.prior == TWO_PHASES:
             self._begin_phases(self.searches[FINAL])
         elif self.stage == PHASES and self.searches[1 - self.winner].done:
@@ -175,6 +187,10 @@ class ReducedRun(AbstractRun):
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
         final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
+        if chosen.sharpening is not None:
+            final.fit.prior, final.weight = chosen.fit.prior, chosen.weight
+            before = chosen.sharpening.rounds
+            final.sharpening = Sharpening(most=before + MOST_FINAL, target=chosen.phi, rounds=before)
         self.searches.append(final)
         self.stage = FINAL
 
@@ -299,7 +315,7 @@ class ReducedRun(AbstractRun):
         survey = self.survey
         return {
             "searches": {str(number): search.state() for number, search in enumerate(self.searches)},
-            "counters": np.array([self.stage, self.winner, int(self.checked_receivers), int(self.finished)]),
+            "counters": np.array([self.stage, self.winner, int(self.checked_receivers), int(self.finished), int(self.chosen)]),
             "numbers": np.array([self.estimate, self.heard, self.last_seconds, float(survey.total_solves)]),
             "deviation": self.deviation,
             "noise": survey.noise,
@@ -321,8 +337,8 @@ class ReducedRun(AbstractRun):
         numbers = [float(value) for value in np.asarray(state["numbers"])]
         survey.renew()
         self.estimate, self.heard, self.last_seconds, survey.wave_solves = numbers[0], numbers[1], numbers[2], int(numbers[3])
-        self.stage, self.winner, checked, finished = (int(value) for value in np.asarray(state["counters"]))
-        self.checked_receivers, self.finished = bool(checked), bool(finished)
+        self.stage, self.winner, checked, finished, chosen = (int(value) for value in np.asarray(state["counters"]))
+        self.checked_receivers, self.finished, self.chosen = bool(checked), bool(finished), bool(chosen)
         self.deviation = np.atleast_1d(np.asarray(state["deviation"], dtype=float))
         bits = self.shots.bit_generator.state
         self.shots.bit_generator.state = {**bits, "state": {"state": int(state["drawn"]), "inc": int(state["increment"])}}

@@ -1,7 +1,8 @@
 """The search for one medium: frequencies from low to high, the weight of the prior lowered until the misfit meets the noise.
 
 The weight starts where the prior hides the data and falls by a factor each time from the medium before, so that large contrasts come first; without
-a prior, the noise itself ends the steps. Where the noise is not declared, traces held back end the search: it stops where they get worse.
+a prior, the noise itself ends the steps. Where the noise is not declared, traces held back end the search: it stops where they get worse. A convex
+prior then gives back the contrast that it took; see `sharpening`.
 
 Input: `Survey`, a belief, a network. Output: the medium and how well it explains the traces held back.
 """
@@ -19,7 +20,9 @@ from pinnsiren.training.reduced.beliefs import Belief, TwoPhaseMedium
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
-from pinnsiren.training.reduced.roughness import Roughness
+from pinnsiren.training.reduced.roughness import Distance, Roughness
+from pinnsiren.training.reduced.sharpening import HIDDEN, RAISED, Sharpening
+from pinnsiren.training.reduced.sharpening import STEPS as STEPS_SHARPENING
 from pinnsiren.training.reduced.survey import Survey
 
 Array = NDArray[Any]
@@ -61,6 +64,7 @@ class Search:
         done: whether it is over.
         relative: misfit of the traces held back relative to the data, per frequency of the last step.
         last_checked: their phi.
+        sharpening: the rounds that give back contrast, once they have begun.
     """
 
     belief: Belief
@@ -78,6 +82,7 @@ class Search:
     done: bool = False
     relative: Array = field(default_factory=lambda: np.zeros(0))
     last_checked: float = np.inf
+    sharpening: Sharpening | None = None
 
     @property
     def medium(self) -> Any:
@@ -110,6 +115,8 @@ class Search:
             kept: traces that count here; None for all, without a check on those held back.
             floor_known: whether the noise is declared or estimated, so that the misfit ends the search.
         """
+        if self.sharpening is not None:
+            return self._sharpen(survey, kept)
         # A candidate takes each frequency with the one below it, so that what was explained stays so; the answer takes all.
         frequencies = survey.order[max(0, self.group - 1) : self.group + 1] if kept is not None else survey.order[: self.group + 1]
         simulator = survey.linearised(frequencies, kept)
@@ -132,6 +139,46 @@ class Search:
             checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
             self.relative, self.tried[-1] = checked.relative, (self.weight, here.misfit, checked.misfit)
         return here
+
+    def begin_sharpening(self) -> None:
+        """Go on with rounds, all frequencies together."""
+        self.sharpening, self.weight, self.group, self.done = Sharpening(hidden=HIDDEN * self.phi), RAISED * self.weight, self.last, False
+
+    def _sharpen(self, survey: Survey, kept: Array | None) -> Linearisation:
+        """One round at a weight that hides what is small, with the distance from the medium of the round before."""
+        assert self.sharpening is not None
+        here = self.fit.descend(survey.linearised(survey.order, kept), self.weight, STEPS_SHARPENING)
+        if self.sharpening.hides_too_little(here.misfit):
+            self.weight *= RAISING
+            return here
+        checked = here
+        if kept is not None:
+            checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
+        self.relative, self.last_checked = checked.relative, checked.misfit
+        self.tried.append((self.weight, here.misfit, checked.misfit))
+        self.done = self.sharpening.note(here.misfit, checked.misfit, self.medium.vector())
+        if self.done and kept is not None:
+            self.end_sharpening()
+        self.anchor()
+        return here
+
+    def end_sharpening(self) -> None:
+        """Go back to the best of the rounds so far."""
+        self.done = True
+        if self.sharpening is not None and self.sharpening.rounds:
+            self.medium.move_to(self.sharpening.vector)
+            self.tried.append(min(self.tried[-self.sharpening.rounds :], key=lambda one: one[2]))
+
+    def anchor(self) -> None:
+        """Let the prior charge from here on what is new beyond the medium as it is."""
+        roughness = self.fit.prior.roughness if isinstance(self.fit.prior, Distance) else self.fit.prior
+        assert roughness is not None, "a medium without a prior has no distance"
+        self.fit.prior = Distance(roughness, self.fit.change())
+
+    @property
+    def weight_of_rounds(self) -> float:
+        """The weight of one descent that comes out as the rounds do: for a quadratic prior, the k-th of k rounds."""
+        return self.weight / max(1, self.sharpening.rounds if self.sharpening is not None else 1)
 
     def _go_on(self, floor_known: bool) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
@@ -171,6 +218,8 @@ class Search:
             "tried": np.array(self.tried, dtype=float).reshape(-1, 3),
             "done": int(self.done),
             "relative": self.relative,
+            "anchor": self.fit.prior.anchor if isinstance(self.fit.prior, Distance) else np.zeros(0),
+            "sharpening": {} if self.sharpening is None else self.sharpening.state(),
         }
 
     def restore(self, state: StateTree) -> None:
@@ -180,6 +229,11 @@ class Search:
         self.polish, self.polishing, self.done = int(state["polish"]), bool(state["polishing"]), bool(state["done"])
         self.tried = [(float(a), float(b), float(c)) for a, b, c in np.asarray(state["tried"]).reshape(-1, 3)]
         self.relative = np.atleast_1d(np.asarray(state["relative"]))
+        anchor = np.atleast_1d(np.asarray(state.get("anchor", []), dtype=float))
+        if anchor.size and isinstance(self.fit.prior, Roughness):
+            self.fit.prior = Distance(self.fit.prior, anchor)
+        if state.get("sharpening"):
+            self.sharpening = Sharpening.from_state(state["sharpening"])
 
 
 def resolving(network: Siren, belief: Belief, survey: Survey) -> Siren:
