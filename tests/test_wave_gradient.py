@@ -1,0 +1,35 @@
+"""The benchmark of the gradient in time: the gradient is that of its misfit, and a peer that is absent is named."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+if "benchmarks" not in sys.modules:
+    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
+    folder = CHECKOUT / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["benchmarks"])
+wave_gradient = importlib.import_module("benchmarks.wave_gradient")
+
+QUOTIENT, PEER = 1e-4, 1e-3  # a central difference of a smooth misfit; two propagators of the same orders
+
+
+@pytest.fixture(scope="module")
+def record():
+    return wave_gradient.measure((61, 41), 120, 1)
+
+
+def test_gradients_are_those_of_their_misfits(record):
+    assert len(record["seconds"]) + len(record["missing"]) == 3
+    assert max(record["error_against_difference_quotient"].values()) < QUOTIENT
+
+
+def test_deepwave_has_the_same_gradient(record):
+    if record["missing"]:
+        pytest.skip(record["missing"]["deepwave"])
+    assert record["difference_from_ours"]["deepwave"] < PEER
