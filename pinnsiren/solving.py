@@ -6,7 +6,6 @@ Input: a problem. Output: `Plan` and `Solution`.
 import platform
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
+from pinnsiren.training.deadline import UNSEEN, OutOfTimeError
 from pinnsiren.training.device import PRECISIONS, resolve_device, resolve_precision, torch_version
 from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
@@ -38,7 +38,7 @@ from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
-from pinnsiren.training.network_fronts import with_fronts
+from pinnsiren.training.network_fronts import COARSE_SHARE, with_fronts
 from pinnsiren.training.network_waves import wanted_rewrites
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
@@ -55,7 +55,6 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 # Methods that a formulation names.
 FORMULATIONS: dict[str, AbstractMethod | None] = {"auto": None, "direct": None, "reduced": ReducedInversion(), "penalty": PenaltyInversion()}
-LEAST_SHARE = 0.5  # of the budget, for the network after a coarse solve that took long
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
     CosineLeastSquares(),
@@ -200,9 +199,12 @@ def solve(
         used = replace(used, network=_network_for(used.method, used.network))
     settings = replace(settings, precision=resolve_precision(settings.precision, settings.device, used.network))
     if plan is None and used.network is not None:
-        begin = perf_counter()
-        used = with_fronts(used, settings)
-        settings = replace(settings, seconds=max(settings.seconds - (perf_counter() - begin), LEAST_SHARE * settings.seconds))
+        begin = settings.clock()
+        try:
+            used = with_fronts(used, settings)
+        except OutOfTimeError:
+            settings = replace(settings, least_error=UNSEEN)
+        settings = replace(settings, seconds=max(settings.seconds - (settings.clock() - begin), (1 - COARSE_SHARE) * settings.seconds))
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),

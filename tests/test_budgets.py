@@ -1,19 +1,25 @@
 """Budgets are kept: steps that would end too late are given up, by a clock that counts work and not seconds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+import pinnsiren as ps
 import pinnsiren.training.stretched_least_squares as stretched
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.errors import TrainingError
 from pinnsiren.problems import load
-from pinnsiren.training.deadline import Deadline, OutOfTimeError
+from pinnsiren.training.deadline import UNSEEN, Deadline, OutOfTimeError
+from pinnsiren.training.front_witness import FrontWitness
+from pinnsiren.training.gauss_newton import GaussNewtonRun
 from pinnsiren.training.loop import train
 from pinnsiren.training.march_clock import SAFETY, SHARES, MarchWatch, largest_share
 from pinnsiren.training.method import RunSettings
+from pinnsiren.training.network_fronts import with_fronts
 from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 
-HONEST = 10.0
 UNIT = 1e-7  # seconds of the counted clock per cube of unknowns: the first march of Burgers' layer then takes about ten
 ONE_SYSTEM = 1.05  # of the budget: what is checked before a piece of work may err by the cost of that piece
 
@@ -158,3 +164,82 @@ def test_shares_are_tried_from_the_largest():
     assert largest_share(lambda share: 10 * share, 10 * SAFETY) == SHARES[0]
     assert largest_share(lambda share: 10 * share, 7 * SAFETY) == SHARES[1]
     assert largest_share(lambda share: 10 * share, 1) == 0
+
+
+class Refused(GaussNewtonRun):
+    """Every trial step takes a second and is refused."""
+
+    trials = 0
+
+    def _settle(self):
+        self.trials += 1
+        self.settings.clock.now += 1.0
+        return np.inf
+
+
+@pytest.mark.parametrize(("seconds", "most", "stuck"), [(3.5, 3, False), (1e9, 40, True)])
+def test_trial_steps_of_gauss_newton_look_at_the_clock(seconds, most, stuck):
+    clock, chosen = WorkClock(), ps.Siren(width=6, depth=2)
+    compiled = compile_problem(load("burgers", viscosity=0.1))
+    run = Refused(ps.GaussNewton(points=40), compiled, RunSettings(0, 1e-3, False, seconds, "cpu", "float64", chosen, clock))
+    before = run.parameters()
+    assert run.stop_reason(0.0) is None
+    run.advance()
+    assert run.trials <= most and run.stuck is stuck
+    assert torch.equal(run.parameters(), before), "a refused step leaves the network as it was"
+    if stuck:
+        assert run.trials > 7, "so many seconds it would have taken without a clock"
+
+
+def witness(clock, seconds, allowed):
+    network = ps.Siren(width=8, depth=2)
+    plan = ps.plan(load("burgers", viscosity=0.02), method="GaussNewton", network=network)
+    chosen = RunSettings(0, 1e-3, False, seconds, "cpu", "float64", network, clock)
+    compiled = with_fronts(plan, replace(chosen, clock=WorkClock())).compiled
+    clock.now, deadline = 0.0, Deadline(clock)
+    deadline.allow(allowed)
+    return FrontWitness(compiled, chosen, deadline)
+
+
+def test_a_witness_that_is_cut_short_excludes_nothing(clock):
+    seen = witness(clock, 1e9, np.inf)
+    both = clock.now
+    assert not seen.cut_short and np.isfinite(seen.error)
+    none = witness(clock, 1e9, 0.01 * both)
+    assert none.cut_short and none.least_error(None) == UNSEEN
+    assert clock.now < 0.02 * both
+    one = witness(clock, 1e9, 0.6 * both)
+    assert not one.cut_short and seen.error < one.error < 0.1
+    assert clock.now < ONE_SYSTEM * 0.6 * both
+
+
+def test_a_network_whose_fronts_were_not_looked_for_is_no_success():
+    """A thousandth of a second ends the coarse solve before its first linear system is done."""
+    solution = ps.solve(
+        load("burgers", viscosity=0.02), network=ps.Siren(width=6, depth=1), method=ps.GaussNewton(points=40, maximum_steps=2),
+        tolerance=0.5, seconds=1e-3, device="cpu", progress=False,
+    )  # fmt: skip
+    assert not solution.status.success and solution.estimated_error >= UNSEEN
+    assert "looks for fronts was cut short" in solution.status.text
+
+
+def test_a_level_of_scalars_that_would_end_too_late_is_given_up(clock):
+    """The first level is paid for, and half of the second: the scalar of the first one stands, with no claim of its error."""
+    problem = load("burgers_viscosity", viscosity=0.05)
+    run = ps.ScalarProfile(scan=3).start(compile_problem(problem), settings(clock, 1e9))
+    run.step()
+    first, stands, jacobian = clock.now, run.model().unknowns, run.jacobian
+    run.step()
+    second, answer = clock.now - first, run.model().unknowns
+    clock.now = 0.0
+    budget = first + 0.5 * second
+    chosen = settings(clock, budget)
+    run = ps.ScalarProfile(scan=3).start(compile_problem(problem), chosen)
+    record = train(run, chosen)
+    assert record.status.code == "out_of_time" and len(record.history["nu"]) == run.level == 1
+    assert clock.now < ONE_SYSTEM * budget
+    assert run.model().unknowns == stands and np.array_equal(run.jacobian, jacobian)
+    assert run.error_estimate() == np.inf
+    run.deadline.allow(np.inf)
+    run.step()
+    assert run.model().unknowns == answer, "a level that was given up leaves nothing behind"

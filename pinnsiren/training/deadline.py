@@ -11,6 +11,7 @@ from math import inf
 from pinnsiren.errors import TrainingError
 
 Clock = Callable[[], float]
+UNSEEN = 1.0  # relative error of a field whose front stands in the wrong place: what a look that the clock has cut short does not exclude
 
 
 class OutOfTimeError(TrainingError):
