@@ -28,7 +28,7 @@ from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
 from pinnsiren.training.deadline import UNSEEN, OutOfTimeError
-from pinnsiren.training.device import PRECISIONS, resolve_device, resolve_precision, torch_version
+from pinnsiren.training.device import PRECISIONS, WITHOUT_NETWORK, resolve_device, resolve_precision, torch_version
 from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
@@ -167,7 +167,8 @@ def solve(
         seconds: budget, 60 when None.
         device: `"auto"`, `"cpu"`, `"cuda"` or another torch device.
         precision: `"auto"` (float64), `"float64"`, `"float32"`, or `"3xtf32"`: float32 for sine networks on a GPU with TF32 tensor cores, whose
-            large products run there split in three, as accurate and faster; elsewhere it is `"float32"`, and the log says why.
+            large products run there split in three, as accurate and faster; elsewhere it is `"float32"`. Methods that train no network compute in
+            float64 whatever is asked for. `solution.precision` is what was used; the log and `solution.plan` say why where that is another.
         seed: of every random choice; the same seed gives the same history.
         progress: show the residual at fresh points and the time left.
         checkpoint: file to write to, and to resume from when it exists and belongs to the same run.
@@ -197,7 +198,11 @@ def solve(
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
-    settings = replace(settings, precision=resolve_precision(settings.precision, settings.device, used.network))
+    resolved = resolve_precision(settings.precision, settings.device, used.network)
+    if resolved != settings.precision:
+        asked = f"{settings.precision} was asked for; " + (WITHOUT_NETWORK if used.network is None else "the device or the network has no use for it")
+        used = replace(used, reasons=(*used.reasons, (f"computed in {resolved}", asked)))
+    settings = replace(settings, precision=resolved)
     if plan is None and used.network is not None:
         begin = settings.clock()
         try:
