@@ -10,7 +10,7 @@ from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.problems import load
 from pinnsiren.training.diffusion_march import DiffusionMarch, read_diffusion
-from pinnsiren.training.diffusion_panels import STAGES, Panels, radau_rule
+from pinnsiren.training.diffusion_panels import COPIES, STAGES, Panels, radau_rule
 
 N_POINTS, SEED, HONEST = 400, 5, 10
 X, Y, T = ps.coordinates("x y t")
@@ -91,6 +91,17 @@ def test_panels_are_exact_for_stiff_systems():
     middle = len(edges) // 2
     for at, value in ((2.0, values[-1, -1]), (edges[middle], values[middle, 0])):
         np.testing.assert_allclose(value, expm(at * matrix) @ start, atol=1e-9)
+
+
+def test_panels_are_bounded_by_memory_and_say_how_far_they_came():
+    def march(most_bytes):
+        return Panels(-np.eye(5), lambda time: np.zeros(5), (0.0, 2.0), 1e-11, 4, most_bytes).march(np.ones(5))
+
+    needed = COPIES * 16 * (STAGES + 1) * 5 * 8
+    found = march(needed)
+    assert found is not None and len(found[0]) == 17
+    with pytest.raises(MemoryError, match=r"16 panels of time with 5 values at 9 instants each, up to 2 of 2, fill 0 MiB: declare a shorter time"):
+        march(needed - 1)
 
 
 def test_a_panel_has_order_two_s_minus_one():

@@ -433,7 +433,7 @@ class StretchedRun(AbstractRun):
     def cost(self, share: float) -> float:
         """Return the seconds of a march that refines by a share, every window solved once."""
         in_space, in_time = self.method.growth**share, (2 * self._in_time(share) + 1) / (2 * self._in_time(0.0) + 1)
-        return self.rate * sum(work for _, _, work in self._work()) * (in_space * in_time) ** 3
+        return float(self.rate * sum(work for _, _, work in self._work()) * (in_space * in_time) ** 3)
 
     def _work(self) -> list[tuple[float, float, float]]:
         """Return first and last instant of the windows of the last march, and the cubes of unknowns of their linear systems."""
