@@ -11,8 +11,10 @@ from pinnsiren.language.numeric import evaluate_on
 from pinnsiren.problems import load
 from pinnsiren.training.diffusion_march import DiffusionMarch, read_diffusion
 from pinnsiren.training.diffusion_panels import COPIES, STAGES, Panels, radau_rule
+from pinnsiren.training.method import RunSettings
 
 N_POINTS, SEED, HONEST = 400, 5, 10
+SIZES = 3  # 19, 26 and 34 nodes along an axis
 X, Y, T = ps.coordinates("x y t")
 LINE, PLANE = ps.field("u", X, T), ps.field("u", X, Y, T)
 SQUARE = ps.Box({X: (0, 1), Y: (-0.5, 0.5)})
@@ -118,19 +120,22 @@ def test_a_panel_has_order_two_s_minus_one():
 
 
 def test_a_start_that_contradicts_the_walls_is_never_called_better_than_it_is():
-    """Heat 1 between walls at 0: a product of two series."""
+    """Heat 1 between walls at 0, a product of two series: at every size up to one whose factors cost seconds."""
     with pytest.warns(ps.ProblemWarning, match="contradict each other"):
         problem = of_data(start=1)
-    solution = solved(problem, tolerance=1e-3)
-    points = solution.problem.domain.sample_interior(N_POINTS, SEED)
+    run = DiffusionMarch().start(compile_problem(problem), RunSettings(0, 1e-3, False, 300, "cpu", "float64", None))
+    run.step()
+    points = problem.domain.sample_interior(N_POINTS, SEED)
     modes = np.arange(1, 400, 2)
     lines = [
         np.sum(4 / np.pi / modes * np.sin(np.pi * modes * x[:, None]) * np.exp(-((np.pi * modes) ** 2) * points[:, 2:]), axis=1)
         for x in points.T[:2]
     ]
     true = lines[0] * lines[1]
-    error = np.linalg.norm(solution.evaluate(0, points, (0, 0, 0))[:, 0] - true) / np.linalg.norm(true)
-    assert error < HONEST * solution.estimated_error
+    for _ in range(SIZES):
+        run.step()
+        error = np.linalg.norm(run.model().evaluate(0, points, (0, 0, 0))[:, 0] - true) / np.linalg.norm(true)
+        assert error < HONEST * run.error_estimate()
 
 
 def test_a_pulse_between_the_instants_is_seen():
