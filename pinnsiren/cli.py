@@ -63,7 +63,7 @@ def solve(
     method: Annotated[str, typer.Option(help="Name of a method, such as LeastSquares.")] = "auto",
     network: Annotated[str | None, typer.Option(help="Name of a network, such as Siren.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float64, float32 or 3xtf32.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float64, float32 or 3xtf32; float64 without a network.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for run.h5 and the report; out/NAME by default.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File to resume from and to write to.")] = None,

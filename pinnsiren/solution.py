@@ -198,7 +198,7 @@ class Solution:
         seconds: time used by the run.
         seed: seed of the run.
         device: torch device name.
-        precision: floating-point type of the run, or `"3xtf32"`: float32 with products on TF32 tensor cores.
+        precision: floating-point type that the run has used, or `"3xtf32"`: float32 with products on TF32 tensor cores.
         versions: package versions.
         model: the fitted unknown part of the fields.
         writer: how `save` writes; storage supplies it, so that imports point one way.

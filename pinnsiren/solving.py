@@ -6,7 +6,6 @@ Input: a problem. Output: `Plan` and `Solution`.
 import platform
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,8 @@ from pinnsiren.storage_format import package_version
 from pinnsiren.training.checkpoint import fingerprint
 from pinnsiren.training.cloud_distance import CloudDistance
 from pinnsiren.training.cosine_least_squares import CosineLeastSquares
-from pinnsiren.training.device import PRECISIONS, resolve_device, resolve_precision, torch_version
+from pinnsiren.training.deadline import UNSEEN, OutOfTimeError
+from pinnsiren.training.device import PRECISIONS, WITHOUT_NETWORK, resolve_device, resolve_precision, torch_version
 from pinnsiren.training.diffusion_march import DiffusionMarch
 from pinnsiren.training.first_arrivals import FirstArrivals
 from pinnsiren.training.gauss_newton import GaussNewton
@@ -38,7 +38,7 @@ from pinnsiren.training.joint_profile import ScalarProfile
 from pinnsiren.training.least_squares import LeastSquares
 from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
-from pinnsiren.training.network_fronts import with_fronts
+from pinnsiren.training.network_fronts import COARSE_SHARE, with_fronts
 from pinnsiren.training.network_waves import wanted_rewrites
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
@@ -55,7 +55,6 @@ DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 # Methods that a formulation names.
 FORMULATIONS: dict[str, AbstractMethod | None] = {"auto": None, "direct": None, "reduced": ReducedInversion(), "penalty": PenaltyInversion()}
-LEAST_SHARE = 0.5  # of the budget, for the network after a coarse solve that took long
 CANDIDATES: tuple[AbstractMethod, ...] = (
     LeastSquares(),
     CosineLeastSquares(),
@@ -168,7 +167,8 @@ def solve(
         seconds: budget, 60 when None.
         device: `"auto"`, `"cpu"`, `"cuda"` or another torch device.
         precision: `"auto"` (float64), `"float64"`, `"float32"`, or `"3xtf32"`: float32 for sine networks on a GPU with TF32 tensor cores, whose
-            large products run there split in three, as accurate and faster; elsewhere it is `"float32"`, and the log says why.
+            large products run there split in three, as accurate and faster; elsewhere it is `"float32"`. Methods that train no network compute in
+            float64 whatever is asked for. `solution.precision` is what was used; the log and `solution.plan` say why where that is another.
         seed: of every random choice; the same seed gives the same history.
         progress: show the residual at fresh points and the time left.
         checkpoint: file to write to, and to resume from when it exists and belongs to the same run.
@@ -198,11 +198,18 @@ def solve(
         used = used.with_method(_choose(used.compiled, "auto", network)[0], network)
     if plan is not None:
         used = replace(used, network=_network_for(used.method, used.network))
-    settings = replace(settings, precision=resolve_precision(settings.precision, settings.device, used.network))
+    resolved = resolve_precision(settings.precision, settings.device, used.network)
+    if resolved != settings.precision:
+        asked = f"{settings.precision} was asked for; " + (WITHOUT_NETWORK if used.network is None else "the device or the network has no use for it")
+        used = replace(used, reasons=(*used.reasons, (f"computed in {resolved}", asked)))
+    settings = replace(settings, precision=resolved)
     if plan is None and used.network is not None:
-        begin = perf_counter()
-        used = with_fronts(used, settings)
-        settings = replace(settings, seconds=max(settings.seconds - (perf_counter() - begin), LEAST_SHARE * settings.seconds))
+        begin = settings.clock()
+        try:
+            used = with_fronts(used, settings)
+        except OutOfTimeError:
+            settings = replace(settings, least_error=UNSEEN)
+        settings = replace(settings, seconds=max(settings.seconds - (settings.clock() - begin), (1 - COARSE_SHARE) * settings.seconds))
     settings = replace(settings, network=used.network)
     prints = fingerprint(
         declaration=declaration_digest(problem),

@@ -81,7 +81,7 @@ def solve(problem, **settings):
 
 CASES = {
     "a coefficient field": (bar, "auto"),
-    "a scalar": (speed, ps.JointLeastSquares(redundancy=2.5)),
+    "a scalar": (speed, ps.JointLeastSquares(redundancy=2.5, maximum_features=1100)),
     "complex shots with common receivers": (lambda: two_shots(False), ps.JointLeastSquares(redundancy=2.5, maximum_features=310)),
     "complex shots with receivers of their own": (lambda: two_shots(True), ps.JointLeastSquares(redundancy=2.5, maximum_features=310)),
 }

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import sympy as sp
 
 import pinnsiren as ps
 from pinnsiren.errors import UnknownNameError
@@ -27,6 +28,20 @@ def test_a_chart_can_be_left_out():
     plan = ps.plan(load("helmholtz_point_source"))
     names = {chart.name for chart in plan.compiled.charts}
     assert {chart.name for chart in plan.without("layer").compiled.charts} == names - {"layer"}
+
+
+def test_equations_that_may_have_several_solutions_say_so():
+    """-u'' = exp(u), u = 0 at both ends, has two; the heat equation with the same source has one."""
+    x, t = ps.coordinates("x t")
+    u, v = ps.field("u", x), ps.field("v", x, t)
+    line = ps.Interval({x: (0, 1)})
+    two = ps.Problem(name="bratu", fields=[u], domain=line, equations=[u.diff(x, 2) + sp.exp(u)], conditions=[ps.Dirichlet(u, 0)])
+    one = ps.Problem(name="poisson", fields=[u], domain=line, equations=[u.diff(x, 2) + sp.exp(x)], conditions=[ps.Dirichlet(u, 0)])
+    evolves = ps.Problem(
+        name="ignition", fields=[v], domain=ps.SpaceTime(line, {t: (0, 1)}), equations=[v.diff(t) - v.diff(x, 2) - sp.exp(v)],
+        conditions=[ps.Dirichlet(v, 0), ps.InitialCondition(v, 0)],
+    )  # fmt: skip
+    assert ["there may be several" in str(ps.plan(problem)) for problem in (two, one, evolves)] == [True, False, False]
 
 
 def test_leaving_out_an_unknown_name_lists_the_known_ones():

@@ -160,6 +160,13 @@ def test_other_things_are_no_mesh(tmp_path):
         ps.TriangleMesh.from_file((x, y, z), tmp_path / "words.ply")
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    trimesh.Trimesh(BOX, OPEN, process=False).export(tmp_path / "holed.ply")
+    with pytest.raises(ps.ProblemError, match=r"file `.*holed\.ply` bounds no body: the mesh is open: 3 edges"):
+        ps.TriangleMesh.from_file((x, y, z), tmp_path / "holed.ply")
+
+
 def test_without_trimesh_the_extra_is_named(monkeypatch, tmp_path):
     imported = builtins.__import__
 

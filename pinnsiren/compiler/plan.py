@@ -10,6 +10,7 @@ from typing import Any
 from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem, is_offered, on_request, rewrites
 from pinnsiren.errors import UnknownNameError
 from pinnsiren.ir import Chart
+from pinnsiren.language.domains import SpaceTime
 from pinnsiren.language.problem import Problem
 
 
@@ -92,6 +93,11 @@ class Plan:
             lines.append(f"  residual    {residual.label}")
         for chart in compiled.charts:
             lines.append(f"  chart       {chart.name}: {chart.reason}")
+        if compiled.structure.in_fields == "nonlinear" and not isinstance(self.problem.domain, SpaceTime):
+            lines.append(
+                "  solutions   nonlinear and without a time: there may be several; the run follows one start to one of them, and no estimate of an "
+                "error speaks of the others"
+            )
         if compiled.scales.wavenumber:
             lines.append(f"  wavenumber  {compiled.scales.wavenumber:.4g} per half side of the computational domain")
         lines.append(f"  streams     {compiled.streams}")

@@ -10,6 +10,7 @@ from pinnsiren.networks import Siren
 from pinnsiren.networks.split_products import why_no_tf32
 
 PRECISIONS = ("auto", "float64", "float32", "3xtf32")
+WITHOUT_NETWORK = "the method trains no network, and its linear systems need every digit"
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +36,20 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_precision(precision: str, device: str, network: Any) -> str:
-    """Return what a run computes in: `"3xtf32"`, float32 numbers whose products between sine layers run on TF32 tensor cores, is plain `"float32"`
-    where there are no such products, or where the device has no TF32 or loses digits by it; the reason is logged. Others stay.
+    """Return what a run computes in; where that is not what was asked for, the reason is logged.
+
+    Without a network everything is `"float64"`: least squares on features, marches and grid solvers lose all but a few digits below. `"3xtf32"`,
+    float32 numbers whose products between sine layers run on TF32 tensor cores, is plain `"float32"` where there are no such products, or where the
+    device has no TF32 or loses digits by it. Others stay.
 
     Args:
         precision: one of `PRECISIONS`.
         device: name from `resolve_device`.
         network: record of the network that is trained, or None.
     """
+    if network is None and precision != "float64":
+        _log.warning("precision=\"%s\" runs as \"float64\": %s", precision, WITHOUT_NETWORK)
+        return "float64"
     if precision != "3xtf32":
         return precision
     if isinstance(network, Siren) and network.depth > 1:

@@ -25,6 +25,8 @@ STAGES = 8
 MOST_HALVINGS = 40
 KEPT = 3  # lengths whose factors are kept
 MOST_PANELS = 20_000
+MOST_BYTES = 2 << 30  # for the values of all panels, as for the matrices of least squares
+COPIES = 3  # values, those with the walls, polynomials
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Panels:
         span: first and last instant.
         accuracy: of the polynomial of a panel, relative to the largest field so far.
         fewest: panels are no longer than the time over 2 to this power.
+        most_bytes: memory for their values.
     """
 
     matrix: Array
@@ -75,13 +78,18 @@ class Panels:
     span: tuple[float, float]
     accuracy: float
     fewest: int
+    most_bytes: int = MOST_BYTES
 
     def __post_init__(self) -> None:
         self.rule = radau_rule()
         self.factors: OrderedDict[int, dict[int, Any]] = OrderedDict()
 
     def march(self, start: Array) -> tuple[Array, Array] | None:
-        """Return the edges of the panels (n_panels + 1,) and the values at all their instants (n_panels, s + 1, n), None where they are too many."""
+        """Return the edges of the panels (n_panels + 1,) and the values at all their instants (n_panels, s + 1, n), None where they are too many.
+
+        Raises:
+            MemoryError: they would need more memory than is allowed.
+        """
         begin, whole = self.span[0], self.span[1] - self.span[0]
         halvings, position, largest = self.fewest, 0, 0.0
         edges, fields = [begin], []
@@ -96,6 +104,11 @@ class Panels:
             position, start, largest = position + 1, values[-1], size
             edges.append(begin + position * length)
             fields.append(values)
+            if COPIES * values.nbytes * len(fields) > self.most_bytes:
+                raise MemoryError(
+                    f"{len(fields)} panels of time with {values.shape[1]} values at {len(values)} instants each, up to {edges[-1]:.3g} of "
+                    f"{self.span[1]:.3g}, fill {self.most_bytes >> 20} MiB: declare a shorter time, or smoother data"
+                )
             if not np.all(np.isfinite(start)) or len(fields) > MOST_PANELS:
                 return None
             # The tail of a panel twice as long is 2^s times as large where the solution is smooth.

@@ -109,10 +109,13 @@ class GaussNewtonRun(NetworkRun):
         self.damping, self.growth = FIRST_DAMPING, 2.0
 
     def advance(self) -> float:
-        """Take one accepted step (or give up after the damping has grown to its limit); return half the sum of squares."""
+        """Take one accepted step (or give up, after the damping has grown to its limit or at the deadline); return half the sum of squares."""
         system, moving, loss = self._linearise()
-        start, scalars = self.parameters(), self.unknowns.clone()
+        start, scalars, trial_seconds = self.parameters(), self.unknowns.clone(), 0.0
         while self.damping < LARGEST_DAMPING:
+            if trial_seconds > self.deadline.left():
+                break
+            begun = self.settings.clock()
             step, predicted = system.step(self.damping)
             bent = self._bent(system, step, start, scalars, moving)
             trial = np.inf
@@ -127,9 +130,10 @@ class GaussNewtonRun(NetworkRun):
                 return trial
             self.damping *= self.growth
             self.growth *= 2.0
+            trial_seconds = self.settings.clock() - begun
         self.set_parameters(start)
         self.unknowns = scalars
-        self.stuck = True
+        self.stuck = self.damping >= LARGEST_DAMPING
         return loss
 
     def _bent(

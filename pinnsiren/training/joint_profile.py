@@ -9,7 +9,6 @@ Reference: Broyden (1965), Math. Comp. 19; Bard (1974), Nonlinear Parameter Esti
 
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pinnsiren.errors import ProblemError
 from pinnsiren.ir import MultiIndex
 from pinnsiren.language.conditions import Observations
 from pinnsiren.language.symbols import declaration_of
+from pinnsiren.training.deadline import Deadline, OutOfTimeError
 from pinnsiren.training.error_estimate import ROUNDING
 from pinnsiren.training.joint_system import observes_exactly, relative_noise
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
@@ -39,6 +39,8 @@ LARGEST_STEP = 0.5  # of a scalar
 AT_REST = 0.1  # a step below this share of the error of the scalars is the last
 NOISE_SHARE = 0.7  # of the estimate: above, the noise and not the marches limits it
 RIVAL_DISTANCE = 10.0  # of another valley, in estimated errors: nearer ones are this one
+LEANING = 3.0  # an error of a march may lie that much more along the scalars than across them, beyond what the last level showed
+LEAST_FREE = 10  # observations beyond the scalars, from which their misfit says anything of the errors of a march
 LEAST_EFFECT = 1e-6  # of a scalar on the data, relative: below, it is not determined
 
 
@@ -177,18 +179,31 @@ class ProfileRun(AbstractRun):
     jacobian: Array = dataclass_field(default_factory=lambda: np.zeros((0, 0)))
     rivals: tuple[tuple[complex, ...], ...] = ()  # other bottoms of valleys, which explain about as much
     rival_text: str = ""
+    kept: Forward | None = None  # the last forward solution, which the next level marches on from
+    given_up: float = 0.0  # seconds that a level needs that was given up
+    forward_seconds: float = 0.0  # of the last forward solution
 
     def __post_init__(self) -> None:
+        self.deadline = Deadline(self.settings.clock)
         self.noise = relative_noise(self.compiled)
         self.limits = scalar_limits(self.compiled.ir.unknowns)
         self.system = residual_system(self.compiled)
 
-    def _forward(self, values: Array, marches: int) -> Forward:
-        compiled = compile_problem(at_values(self.compiled, tuple(float(value) for value in values)))
-        settings = replace(self.settings, tolerance=0.1 * self.settings.tolerance, refine_while_cheap=False, network=None)
-        run = self.method.forward.start(compiled, settings)
-        for _ in range(marches):
+    def _forward(self, values: Array, marches: int, run: StretchedRun | None = None) -> Forward:
+        """Return the forward solution at some scalars after a number of marches, those that a run has done included.
+
+        Raises:
+            OutOfTimeError: it would end after the deadline.
+        """
+        begin = self.settings.clock()
+        if run is None:
+            compiled = compile_problem(at_values(self.compiled, tuple(float(value) for value in values)))
+            settings = replace(self.settings, tolerance=0.1 * self.settings.tolerance, refine_while_cheap=False, network=None)
+            run = self.method.forward.start(compiled, settings)
+        run.deadline = self.deadline
+        while run.level < marches:
             run.step()
+        self.forward_seconds = self.settings.clock() - begin
         model, pieces, total = ProfileModel(run.model(), tuple(complex(v) for v in values)), [], 0
         for program in self.compiled.programs:
             if program.residual.kind == "observation":
@@ -201,16 +216,34 @@ class ProfileRun(AbstractRun):
         return Forward(np.asarray(values, dtype=float), run, np.concatenate(pieces) / np.sqrt(total))
 
     def step(self) -> dict[str, float]:
-        """Scan and go down the valley coarsely, or correct with one more march."""
-        begin = perf_counter()
+        """Scan and go down the valley coarsely, or correct with one more march.
+
+        Raises:
+            OutOfTimeError: the level would end after the deadline; the last one stands.
+        """
+        begin, stands = self.settings.clock(), dict(vars(self))
+        try:
+            best = self._next_level()
+        except OutOfTimeError as error:
+            vars(self).update({**stands, "kept": None})
+            self.given_up = self.settings.clock() - begin + error.needed
+            raise
+        self.last_seconds, self.kept = self.settings.clock() - begin, best
+        return {"marches": float(self.level), "misfit": best.misfit, **self._named(best.values), "estimated_error": self.estimate}
+
+    def _next_level(self) -> Forward:
+        """Return the best forward solution with one more march, judged and compared with its rivals."""
         self.level += 1
         before = None if self.last_model is None else np.array([value.real for value in self.last_model.unknowns])
-        best = self._coarse() if before is None else self._valley(self._forward(before, self.level), self.level, FINE_STEPS)
+        if before is None:
+            best = self._coarse()
+        else:
+            run = None if self.kept is None else self.kept.run
+            best = self._valley(self._forward(before, self.level, run), self.level, FINE_STEPS)
         self._judge(best, before)
         if np.isfinite(self.estimate):
             self._face_rivals(best)
-        self.last_seconds = perf_counter() - begin
-        return {"marches": float(self.level), "misfit": best.misfit, **self._named(best.values), "estimated_error": self.estimate}
+        return best
 
     def _named(self, values: Array) -> dict[str, float]:
         return {str(declaration_of(u).name): float(v) for u, v in zip(self.compiled.ir.unknowns, values, strict=True)}
@@ -247,6 +280,8 @@ class ProfileRun(AbstractRun):
             moved = target - best.values
             if np.linalg.norm(self.jacobian @ moved) < AT_REST * self._level_of_errors(best):
                 break
+            if self.forward_seconds > self.deadline.left():
+                raise OutOfTimeError(self.forward_seconds)
             trial = self._forward(target, marches)
             self.jacobian = self.jacobian + np.outer(trial.left - best.left - self.jacobian @ moved, moved) / (moved @ moved)
             if trial.misfit >= best.misfit:
@@ -278,11 +313,17 @@ class ProfileRun(AbstractRun):
         inverse = np.linalg.norm(vt.T / np.maximum(s, LEAST_EFFECT), axis=1)  # relative change of each scalar per relative change of the data
         n = max(len(best.left) - len(s), 1)
         sigma = max(self.noise or 0.0, best.misfit * np.sqrt(len(best.left) / n)) / np.sqrt(len(best.left))
-        field, self.misfit = best.run.estimate, best.misfit
+        field, misfit_before, self.misfit = best.run.estimate, self.misfit, best.misfit
         self.statistical = float(np.max(inverse * sigma))
-        relative = np.hypot(inverse * sigma, inverse * (field if np.isfinite(field) else 0.0))
-        moved = 0.0 if before is None else float(np.max(np.abs(best.values - before) / np.maximum(np.abs(best.values), 1e-300)))
-        ratio = min(best.run.ratio, 0.5)
+        moves = np.zeros(len(s)) if before is None else np.abs(best.values - before) / np.maximum(np.abs(best.values), 1e-300)
+        on_data = field if np.isfinite(field) else 0.0
+        relative, moved, ratio = inverse * on_data, float(np.max(moves)), min(best.run.ratio, 0.5)
+        if before is not None and n >= LEAST_FREE:
+            # An error of the march on the data is absorbed by the scalars along their directions and remains in the misfit across them. How the two
+            # compare, the last level tells, whose scalars were wrong by what they have moved since.
+            leaning = np.maximum(moves / np.maximum(inverse * misfit_before, 1e-300), 1.0)
+            relative = np.minimum(relative, LEANING * leaning * inverse * best.misfit * np.sqrt(len(best.left) / n))
+        relative = np.hypot(inverse * sigma, relative)
         through = float(np.linalg.norm(s * (vt @ relative)))  # what the error of the scalars makes of the field
         self.estimate = float(np.hypot(max(field, through), max(float(np.max(relative)), moved * ratio / (1 - ratio))))
         if (observes_exactly(self.compiled)) or self._misfit_is_large():
@@ -297,9 +338,14 @@ class ProfileRun(AbstractRun):
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
         """Decide after each level."""
-        if self.level < 2:
+        if self.level == 0:
             return None
+        left = self.settings.seconds - elapsed
+        self.deadline.allow(left)
         tolerance, following = self.settings.tolerance, self.predicted_seconds()
+        if self.level == 1:
+            text = f"only two levels of marches say how wrong the second is, and one was made; the next needs about {following:.0f} s"
+            return None if following <= left else ("out_of_time", f"{text}, {max(left, 0):.0f} s are left. Raise seconds, or loosen tolerance")
         if self.open_scalars:
             names = ", ".join(f"`{declaration_of(self.compiled.ir.unknowns[k]).name}`" for k in self.open_scalars)
             return "tolerance_not_reached", f"the observations do not determine {names}: no value of it changes them. Observe what it affects"
@@ -317,13 +363,13 @@ class ProfileRun(AbstractRun):
             return "tolerance_not_reached", f"{text}. Add observations, or loosen tolerance{remark}"
         if self.level >= self.method.most_marches:
             return "tolerance_not_reached", f"{wanted}: raise ScalarProfile(most_marches=...){remark}"
-        if elapsed + following > self.settings.seconds:
+        if following > left:
             return "out_of_time", f"{wanted}: the next march needs about {following:.0f} s. Raise seconds, or loosen tolerance{remark}"
         return None
 
     def predicted_seconds(self) -> float:
-        """Return the cost of the next level: a scan against a few finer marches comes out even, then marches grow."""
-        return self.last_seconds * (1.0 if self.level < 2 else 3.0)
+        """Return the cost of the next level: a scan against a few finer marches comes out even, then marches grow; more if one was given up."""
+        return max(self.last_seconds * (1.0 if self.level < 2 else 3.0), self.given_up)
 
     def error_estimate(self) -> float:
         """Return the estimate of the last level."""

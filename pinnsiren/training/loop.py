@@ -6,13 +6,13 @@ Input: an `AbstractRun`. Output: `TrainingRecord`. Ctrl-C ends the run with what
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
 from pinnsiren.errors import NonFiniteError, TrainingError
 from pinnsiren.status import Status
 from pinnsiren.training.checkpoint import read_checkpoint, write_checkpoint
+from pinnsiren.training.deadline import OutOfTimeError
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
 from pinnsiren.training.parallel import LostRankError
 
@@ -68,11 +68,12 @@ def train(
         if found is not None:
             finished, history, used = found
             run.restore(finished)
-    start = saved_at = perf_counter()
+    clock = settings.clock
+    start = saved_at = clock()
     status: Status | None = None
     while status is None:
         try:
-            elapsed = used + perf_counter() - start
+            elapsed = used + clock() - start
             reason = run.stop_reason(elapsed)
             if reason is not None:
                 status = Status(*reason)
@@ -80,15 +81,19 @@ def train(
             numbers = run.step()
             # One assignment: a key pressed in between must not part the state from its history.
             finished, history = run.state(), _appended(history, numbers)
-            elapsed = used + perf_counter() - start
-            if checkpoint is not None and perf_counter() - saved_at > checkpoint_seconds:
+            elapsed = used + clock() - start
+            if checkpoint is not None and clock() - saved_at > checkpoint_seconds:
                 write_checkpoint(checkpoint, prints or {}, finished, history, elapsed)
-                saved_at = perf_counter()
+                saved_at = clock()
             if progress is not None:
                 progress({name: values[-1] for name, values in history.items()}, elapsed, settings.seconds)
+        except OutOfTimeError as error:
+            # The run knows: it goes on with a smaller step, or says why it ends.
+            if finished is None:
+                raise TrainingError(f"the run ended before its first step was done. {error}") from error
         except (KeyboardInterrupt, MemoryError, NonFiniteError, RuntimeError) as error:
             status = _translate(error)
-    elapsed = used + perf_counter() - start
+    elapsed = used + clock() - start
     if finished is None:
         raise TrainingError(f"the run ended before its first step was done. {status}")
     if status.code in ABORTED:

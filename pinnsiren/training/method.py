@@ -5,6 +5,7 @@ The loop that drives a run, watches the clock and writes checkpoints lives once,
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.ir import MultiIndex
+from pinnsiren.training.deadline import Clock
 
 StateTree = dict[str, Any]
 
@@ -51,6 +53,8 @@ class RunSettings:
         device: torch device name.
         precision: `"float64"`, `"float32"`, or `"3xtf32"`: float32 with the hidden products of sine networks split for TF32 tensor cores.
         network: record of a network for trained methods, or None.
+        clock: seconds since any origin; every budget is counted by it.
+        least_error: what nothing before the run has excluded, such as a front that was not looked for: no estimate of a network lies below.
     """
 
     seed: int
@@ -60,6 +64,8 @@ class RunSettings:
     device: str
     precision: str
     network: Any
+    clock: Clock = perf_counter
+    least_error: float = 0.0
 
 
 class AbstractRun(ABC):
@@ -71,6 +77,7 @@ class AbstractRun(ABC):
 
         Raises:
             NonFiniteError: a residual is NaN or infinite; the message names it.
+            OutOfTimeError: the step would end too late and was given up; the run is as it was before.
         """
 
     @abstractmethod

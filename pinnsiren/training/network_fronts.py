@@ -25,6 +25,7 @@ from pinnsiren.training.stretched_least_squares import StretchedLeastSquares
 FRONT = 9.0  # local scales along an axis; a sine over the axis has 7
 RELIABLE = 0.3  # residual of the coarse solve over the field: above, its fronts are noise
 TIME_UNITS = 3.0  # local units that the half time stands for among the features that estimate the error
+COARSE_SHARE = 0.5  # of the budget, at most, for the coarse solve
 SHARE = 2.0  # of such features, against those on the even box
 
 
@@ -34,6 +35,9 @@ def with_fronts(plan: Plan, settings: RunSettings) -> Plan:
     Args:
         plan: with a network.
         settings: of the run of the network.
+
+    Raises:
+        OutOfTimeError: the coarse solve took too much of the budget: nobody knows whether there are fronts.
     """
     charts = front_charts(plan.compiled, settings)
     if not charts:
@@ -48,10 +52,14 @@ def front_charts(compiled: CompiledProblem, settings: RunSettings) -> tuple[Char
     Args:
         compiled: the problem.
         settings: of the run of the network.
+
+    Raises:
+        OutOfTimeError: the coarse solve took too much of the budget.
     """
     if not wants_coarse_solve(compiled):
         return ()
     run = StretchedLeastSquares().start(compiled, replace(settings, network=None))
+    run.deadline.allow(COARSE_SHARE * settings.seconds)
     try:
         run.step()
     except NonFiniteError:

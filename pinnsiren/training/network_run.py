@@ -1,7 +1,6 @@
 """What runs of trained networks share: points, module, unknown scalars, stopping rules, state and error estimate."""
 
 from abc import abstractmethod
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.networks import SirenModule
+from pinnsiren.training.deadline import Deadline
 from pinnsiren.training.defect import estimate_by_defect
 from pinnsiren.training.error_estimate import known_errors, with_the_unseen
 from pinnsiren.training.front_points import stretches_of
@@ -65,6 +65,7 @@ class NetworkRun(AbstractRun):
         self.steps, self.estimate, self.next_estimate = 0, np.inf, FIRST_ESTIMATE
         self.stuck, self.undetermined = False, tuple[str, ...]()
         self.witness: FrontWitness | None = None
+        self.deadline, self.whole = Deadline(settings.clock), Deadline(settings.clock)  # of steps, and of the run
         self.last_seconds = self.estimate_seconds = 0.0
 
     @abstractmethod
@@ -111,7 +112,7 @@ class NetworkRun(AbstractRun):
 
     def step(self) -> dict[str, float]:
         """Advance and measure."""
-        start = perf_counter()
+        start = self.settings.clock()
         # No generator: every schedule has its turn.
         if any([schedule.update(self, self.points) for schedule in self.schedules]):
             self.training, self.stuck = self.points.training or [], False
@@ -123,7 +124,7 @@ class NetworkRun(AbstractRun):
         self._check_finite(fresh, loss)
         if self.steps >= self.next_estimate:
             self._update_estimate()
-        self.last_seconds = perf_counter() - start
+        self.last_seconds = self.settings.clock() - start
         numbers = {"training_residual": float(np.sqrt(2 * loss)) / amplitude, "fresh_residual": fresh, "estimated_error": self.estimate}
         for index, unknown in enumerate(self.compiled.ir.unknowns):
             numbers[f"unknown_{type(unknown).declaration.name}"] = float(self.unknowns[index])
@@ -138,30 +139,33 @@ class NetworkRun(AbstractRun):
         raise NonFiniteError("the loss")
 
     def _update_estimate(self) -> None:
-        start = perf_counter()
+        start = self.settings.clock()
         found = estimate_by_defect(self.compiled, self.settings, self.model())
         estimate, self.undetermined = found.error, found.undetermined
         if stretches_of(self.compiled):
-            self.witness = self.witness or FrontWitness(self.compiled, self.settings)
+            self.witness = self.witness or FrontWitness(self.compiled, self.settings, self.whole)
             estimate = max(estimate, self.witness.least_error(self.model()))
+        estimate = max(estimate, self.settings.least_error)
         if estimate <= self.settings.tolerance:
             amplitude, seed = self.amplitude(), 1_000_003 * self.settings.seed + 13 * self.steps
             fresh = float(self.problem.all_rows(self.module, self.fresh, self.unknowns).norm()) / amplitude
             estimate = with_the_unseen(estimate, self.compiled, self.model(), fresh, amplitude, DENSE_COST, seed)
         self.estimate = float(np.hypot(estimate, known_errors(self.compiled)))
-        self.estimate_seconds = perf_counter() - start
+        self.estimate_seconds = self.settings.clock() - start
         self.next_estimate = int(self.steps * 1.6) + 1
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
         """Stop at the tolerance, at the budget, or when no step lowers the residual."""
+        limit = max(self.settings.seconds * (1 - ESTIMATE_SHARE), self.settings.seconds - 1.5 * self.estimate_seconds)
+        self.deadline.allow(limit - elapsed)
+        self.whole.allow(self.settings.seconds - elapsed)
         if self.steps == 0:
             return None
         wanted = f"above the tolerance {self.settings.tolerance:.2g}"
         if self.estimate <= self.settings.tolerance:
             return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}"
         reserve = 2 * self.last_seconds if self.steps < FIRST_ESTIMATE else 0.0
-        limit = self.settings.seconds * (1 - ESTIMATE_SHARE)
-        out_of_time = elapsed + max(self.last_seconds, reserve) > max(limit, self.settings.seconds - 1.5 * self.estimate_seconds)
+        out_of_time = elapsed + max(self.last_seconds, reserve) > limit
         out_of_steps = self.steps >= getattr(self.method, "maximum_steps", np.inf)
         stuck = self.stuck and not any(schedule.keeps_going(self.points) for schedule in self.schedules)
         if not (stuck or out_of_time or out_of_steps):
@@ -186,6 +190,8 @@ class NetworkRun(AbstractRun):
             return "tolerance_not_reached", text + "no step lowers the residual further; a wider or deeper network, or method=\"auto\", may"
         if out_of_steps:
             return "tolerance_not_reached", text + f"{self.steps} steps were allowed; raise maximum_steps"
+        if self.settings.least_error or (self.witness is not None and self.witness.cut_short):
+            text += "the coarse solve that looks for fronts was cut short, and nothing else tells where they are; "
         return "out_of_time", text + f"{self.settings.seconds:.3g} s were given; raise seconds, loosen tolerance, or let method=\"auto\" choose"
 
     def predicted_seconds(self) -> float:

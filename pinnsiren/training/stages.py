@@ -4,7 +4,6 @@ Each stage gets an equal share of what is left of the budget, and hands its netw
 """
 
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 
@@ -74,7 +73,7 @@ class StagesRun(AbstractRun):
 
     def step(self) -> dict[str, float]:
         """Advance the stage, or hand over to the next."""
-        start = perf_counter()
+        start = self.settings.clock()
         share = self.settings.seconds / len(self.method.methods)
         last = self.index == len(self.method.methods) - 1
         over = self.run.stuck or self.run.steps >= getattr(self.run.method, "maximum_steps", np.inf) or self.stage_used > share
@@ -82,7 +81,7 @@ class StagesRun(AbstractRun):
             self.index, self.stage_used = self.index + 1, 0.0
             self._hand_over(self._begin(self.index))
         numbers = {"stage": float(self.index), **self.run.step()}
-        self.stage_used += perf_counter() - start
+        self.stage_used += self.settings.clock() - start
         return numbers
 
     def _hand_over(self, following: NetworkRun) -> None:

@@ -9,10 +9,37 @@ from typing import Any
 import numpy as np
 
 from pinnsiren.compiler.pipeline import CompiledProblem
-from pinnsiren.language.domains import SpaceTime
+from pinnsiren.language.conditions import Periodic
+from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.language.locations import space_of
+from pinnsiren.training.stretched_basis import separated
 from pinnsiren.training.stretched_window import Evaluators, WindowFit, grid
 
 THIN = 0.02  # of the domain: layers below are narrower than what features on the scaled box resolve cheaply
+
+
+def why_not_stretched(compiled: CompiledProblem) -> str:
+    """Say why least squares on stretched axes does not fit, in a few words; empty if it does."""
+    ir = compiled.ir
+    space = space_of(ir.domain)
+    if not isinstance(space, Box) or len(space.coordinates) > 2:
+        return "it serves intervals and rectangles, at rest or in time"
+    if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
+        return "it serves real fields without unknown coefficients, shots or split-off parts"
+    if any(separated(envelope, ir.coordinates) is None for envelope in ir.envelope):
+        return "conditions hold by a factor that is no product along the axes"
+    for residual in ir.residuals:
+        if residual.kind not in ("equation", "initial", "condition") or residual.region.kind not in ("part", "pair", "domain"):
+            return f"it has no rows for `{residual.label}`"
+        if residual.kind != "equation" and residual.region.kind == "domain":
+            return f"it has no rows for `{residual.label}`"
+        if isinstance(ir.domain, SpaceTime) and any(jet.orders[-1] > 1 for jet in ir.jets):
+            return "the equations are of second order in time"
+    for axis in space.coordinates:
+        count = sum(isinstance(c, Periodic) and c.axis == axis for c in ir.problem.conditions)
+        if count not in (0, len(ir.problem.fields)):
+            return "some fields are periodic, others not"
+    return ""
 
 
 def layer_widths(compiled: CompiledProblem) -> list[float]:

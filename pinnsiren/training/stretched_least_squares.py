@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,15 @@ from pinnsiren.charts.front_stretch import HIGHEST, Stretch, even_stretch, layer
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.language.conditions import Periodic
-from pinnsiren.language.domains import Box, SpaceTime
+from pinnsiren.language.domains import SpaceTime
 from pinnsiren.language.locations import space_of
+from pinnsiren.training.deadline import Deadline, OutOfTimeError
 from pinnsiren.training.error_estimate import estimate_from_sizes, with_the_unseen
+from pinnsiren.training.march_clock import SAFETY, SHARES, MarchWatch, largest_share
 from pinnsiren.training.method import AbstractMethod, AbstractRun, FittedModel, RunSettings, StateTree, Suitability
 from pinnsiren.training.repeated_least_squares import RepeatedLeastSquares
 from pinnsiren.training.row_system import residual_system
-from pinnsiren.training.stretched_basis import separated
-from pinnsiren.training.stretched_evidence import has_layers, is_smooth_spread, layer_widths, tails
+from pinnsiren.training.stretched_evidence import has_layers, is_smooth_spread, layer_widths, tails, why_not_stretched
 from pinnsiren.training.stretched_model import InitialExtension, LastInstant, StretchedModel, stretched_model, stretched_model_from_state
 from pinnsiren.training.stretched_window import Evaluators, WindowFit, WindowShape, fit_window, grid
 
@@ -48,12 +48,12 @@ MORE_IN_TIME = 1  # harmonics in time, at most, above those of the first march: 
 STATIONARY_SHARE = 2.0  # without a time, a residual of the size of one term may be the work of a larger error: transport adds it up along the axis
 RESIDUAL_SHARE = 0.1  # rows of initial values count ten times: an error of the field is at least that share of the residual it makes
 ENOUGH = 1e-11
+ROUNDING = 1e-9  # of sums of shares
 SMOOTH_TARGET = 0.1  # in place of the first target: diffusion damps what a window does not resolve: errors lie below residuals
 SMOOTH_RETRIES, SMOOTH_DENSER, SMOOTH_GAIN = 6, 1.3, 0.9  # more functions along axes with that share of the largest tail, while the residual falls
 SMOOTH_SHARE, SMOOTH_OVERSAMPLING = 0.05, 1.25  # along three axes: twice as many points as functions
 TOO_MANY_AXES = 1.5  # cost: above least squares on a ball of frequencies
-SLOWDOWN = (2.2, 4.0)  # of a march against the last one, whatever the clock says: a density grown by 1.3 costs its cube at least
-CHEAP_SECONDS, CHEAP = 3.0, 0.5  # of what is left: a march gains a factor of `SHARPER`, more than a size of other methods does
+CHEAP_SECONDS, CHEAP = 3.0, 0.75  # of what is left: a march gains a factor of `SHARPER`, and one that would take longer is given up early
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class StretchedLeastSquares(AbstractMethod):
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
         """Fits evolutions on boxes of one or two dimensions that are of first order in time and nonlinear, or whose coefficients vary."""
-        refusal = _refusal(compiled)
+        refusal = why_not_stretched(compiled)
         if refusal:
             return Suitability(False, refusal, np.inf)
         if is_smooth_spread(compiled):
@@ -103,30 +103,6 @@ class StretchedLeastSquares(AbstractMethod):
         return StretchedRun(self, compiled, settings)
 
 
-def _refusal(compiled: CompiledProblem) -> str:
-    """Say why the method does not fit, in a few words; empty if it does."""
-    ir = compiled.ir
-    space = space_of(ir.domain)
-    if not isinstance(space, Box) or len(space.coordinates) > 2:
-        return "it serves intervals and rectangles, at rest or in time"
-    if ir.unknowns or compiled.is_complex or ir.n_shots > 1 or compiled.rewritten.additions:
-        return "it serves real fields without unknown coefficients, shots or split-off parts"
-    if any(separated(envelope, ir.coordinates) is None for envelope in ir.envelope):
-        return "conditions hold by a factor that is no product along the axes"
-    for residual in ir.residuals:
-        if residual.kind not in ("equation", "initial", "condition") or residual.region.kind not in ("part", "pair", "domain"):
-            return f"it has no rows for `{residual.label}`"
-        if residual.kind != "equation" and residual.region.kind == "domain":
-            return f"it has no rows for `{residual.label}`"
-        if isinstance(ir.domain, SpaceTime) and any(jet.orders[-1] > 1 for jet in ir.jets):
-            return "the equations are of second order in time"
-    for axis in space.coordinates:
-        count = sum(isinstance(c, Periodic) and c.axis == axis for c in ir.problem.conditions)
-        if count not in (0, len(ir.problem.fields)):
-            return "some fields are periodic, others not"
-    return ""
-
-
 @dataclass
 class StretchedRun(AbstractRun):
     """Marches, each finer than the last."""
@@ -138,8 +114,9 @@ class StretchedRun(AbstractRun):
     estimate: float = np.inf
     residual: float = np.inf
     ratio: float = 1.0
-    last_seconds: float = 0.0
-    slowdown: float = SLOWDOWN[0]
+    rate: float = 0.0  # seconds per cube of unknowns in a linear system, of the last march
+    depth: float = 0.0  # whole refinements up to the last march
+    share: float = 1.0  # of a refinement, in the next march
     confirmed: int = 0
     fits: list[WindowFit] = dataclass_field(default_factory=list)
     densities: list[Array] = dataclass_field(default_factory=list)
@@ -147,7 +124,7 @@ class StretchedRun(AbstractRun):
     handed: float = 0.0  # residual of the window before, relative to the field: how far its end can be trusted
 
     def __post_init__(self) -> None:
-        self.evaluators = Evaluators(self.compiled)
+        self.evaluators, self.deadline = Evaluators(self.compiled), Deadline(self.settings.clock)
         domain = self.compiled.ir.domain
         self.times = domain.time_bounds if isinstance(domain, SpaceTime) else None
         periodic = {c.axis for c in self.compiled.ir.problem.conditions if isinstance(c, Periodic)}
@@ -164,10 +141,36 @@ class StretchedRun(AbstractRun):
     # -- one march
 
     def step(self) -> dict[str, float]:
-        """March once through all windows."""
-        begin = perf_counter()
+        """March once through all windows.
+
+        Raises:
+            OutOfTimeError: it would end after the deadline; the last march stands.
+        """
         self.evaluators.factored = RepeatedLeastSquares()  # a march that is resumed then repeats every digit
+        expected = self.predicted_seconds() / max(sum(work for _, _, work in self._work()), 1e-300)
+        self.watch = MarchWatch(self.deadline, [(first, last, expected * work) for first, last, work in self._work()])
+        amplitude = self.amplitude
         previous = stretched_model(self.fits) if self.fits else None
+        try:
+            fits, densities = self._march(previous)
+        except OutOfTimeError as error:
+            self.amplitude = amplitude
+            self.rate *= error.needed / max(self.predicted_seconds(), 1e-300)
+            raise
+        self._judge(fits, densities, previous)
+        self.rate = (self.settings.clock() - self.watch.begun) / max(self.watch.done, 1.0)
+        return {
+            "size": float(sum(sum(basis.n_features for basis in fit.model.bases) for fit in fits)),
+            "windows": float(len(fits)),
+            "largest_window": float(max(fit.model.bases[0].n_features for fit in fits)),
+            "linear_systems": float(sum(fit.steps for fit in fits)),
+            "training_residual": float(np.sqrt(sum(fit.training**2 for fit in fits))) / self.amplitude,
+            "fresh_residual": self.residual,
+            "estimated_error": self.estimate,
+        }
+
+    def _march(self, previous: StretchedModel | None) -> tuple[list[WindowFit], list[Array]]:
+        """Return the windows of a march and their densities."""
         pending, self.known, self.handed = self._pending(), self.even, 0.0
         fits: list[WindowFit] = []
         densities: list[Array] = []
@@ -188,24 +191,14 @@ class StretchedRun(AbstractRun):
             fits.append(fit)
             densities.append(density)
             self.known, self.handed = fit.shape.stretches, fit.fresh / max(self.amplitude, 1e-300)
-        self._judge(fits, densities, previous)
-        seconds = perf_counter() - begin
-        self.slowdown = float(np.clip(seconds / self.last_seconds, *SLOWDOWN)) if self.last_seconds else SLOWDOWN[1]
-        self.last_seconds = seconds
-        return {
-            "size": float(sum(sum(basis.n_features for basis in fit.model.bases) for fit in fits)),
-            "windows": float(len(fits)),
-            "largest_window": float(max(fit.model.bases[0].n_features for fit in fits)),
-            "linear_systems": float(sum(fit.steps for fit in fits)),
-            "training_residual": float(np.sqrt(sum(fit.training**2 for fit in fits))) / self.amplitude,
-            "fresh_residual": self.residual,
-            "estimated_error": self.estimate,
-        }
+            if times is not None:
+                self.watch.reached(times[1])
+        return fits, densities
 
     def _pending(self) -> list[tuple[tuple[float, float] | None, Array]]:
         """Return windows and densities to begin a march with, the first window last."""
         if self.fits:
-            growth = self.method.growth ** (1 / len(self.even) if self.smooth else 1)
+            growth = self.method.growth ** (self.share / len(self.even) if self.smooth else self.share)
             return [(fit.shape.times, d * growth) for fit, d in zip(self.fits, self.densities, strict=True)][::-1]
         density = np.array([2 * SMALLEST_HARMONICS / s.length if self.smooth else self.method.density for s in self.even])
         if self.times is None:
@@ -215,16 +208,21 @@ class StretchedRun(AbstractRun):
 
     def _stationary(self, density: Array, previous: StretchedModel | None) -> tuple[WindowFit, Array]:
         """Solve a problem without a time: again and again on the stretch of the last solution, as long as that lowers the residual."""
-        target = FIRST_TARGET / SHARPER**self.level
+        target = FIRST_TARGET / SHARPER**self._exponent()
         guess: Any = previous or InitialExtension(self.compiled)
         known = self.fits[-1].shape.stretches if self.fits else self.even
-        seen = density / self.method.growth  # functions per local scale of the last march
+        seen = density / self.method.growth**self.share  # functions per local scale of the last march
         stretches = self._stretches(guess, None, known, None, RESIDUAL_SHARE * self.residual, seen) if previous else known
         best: WindowFit | None = None
         found = density
         for attempt in range(FIRST_LOOKS if previous is None else RETRIES + 1):
             shape = WindowShape(None, stretches, self._harmonics(stretches, density))
-            fit = fit_window(self.evaluators, shape, None, guess, self.method.oversampling, self.method.newton_steps)
+            try:
+                fit = fit_window(self.evaluators, shape, None, guess, self.method.oversampling, self.method.newton_steps, self.watch)
+            except OutOfTimeError:
+                if best is None:
+                    raise
+                break
             self.amplitude = self._size(fit)
             if best is None or fit.fresh < best.fresh:
                 best, found = fit, density
@@ -240,10 +238,10 @@ class StretchedRun(AbstractRun):
         self, times: tuple[float, float], density: Array, start: FittedModel | None, previous: StretchedModel | None
     ) -> tuple[WindowFit, Array, bool]:
         """Solve a window; the last value says that it has to be halved instead."""
-        target = FIRST_TARGET / SHARPER**self.level
+        target = FIRST_TARGET / SHARPER**self._exponent()
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
         error = RESIDUAL_SHARE * self.residual if previous else self.handed
-        seen = density / self.method.growth  # functions per local scale of the last march
+        seen = density / self.method.growth**self.share  # functions per local scale of the last march
         stretches = self._stretches(guess, times, self.fits_at(times) if previous else self.known, start, error, seen if previous else None)
         if start is None:
             # Declared initial values are exact: what the first look does not resolve is looked at again on its own stretch.
@@ -256,7 +254,7 @@ class StretchedRun(AbstractRun):
         wanted, last, best = density, np.inf, density
         for attempt in range(RETRIES + 1):
             shape = WindowShape(times, stretches, self._harmonics(stretches, wanted))
-            fit = fit_window(self.evaluators, shape, start, guess, self.method.oversampling, self.method.newton_steps)
+            fit = fit_window(self.evaluators, shape, start, guess, self.method.oversampling, self.method.newton_steps, self.watch)
             if previous is None:
                 self.amplitude = max(self.amplitude, self._size(fit))
             limit = target * self.amplitude
@@ -280,12 +278,13 @@ class StretchedRun(AbstractRun):
     ) -> tuple[WindowFit, Array, bool]:
         """Solve a window on even axes, more functions where a spectrum ends too early; the last value says that it has to be halved."""
         assert self.times is not None
-        target, shortest = SMOOTH_TARGET / SHARPER**self.level, max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
+        target = SMOOTH_TARGET / SHARPER**self._exponent()
+        shortest = max(SHORTEST * (self.times[1] - self.times[0]), self._parent(times) / MOST_PIECES)
         guess: Any = previous or (InitialExtension(self.compiled) if start is None else LastInstant(start, times[0]))
         last = np.inf
         for attempt in range(SMOOTH_RETRIES + 1):
             shape = WindowShape(times, self.even, self._harmonics(self.even, density))
-            fit = fit_window(self.evaluators, shape, start, guess, SMOOTH_OVERSAMPLING, self.method.newton_steps)
+            fit = fit_window(self.evaluators, shape, start, guess, SMOOTH_OVERSAMPLING, self.method.newton_steps, self.watch)
             if previous is None:
                 self.amplitude = max(self.amplitude, self._size(fit))
             if fit.fresh <= target * self.amplitude:
@@ -316,7 +315,7 @@ class StretchedRun(AbstractRun):
 
     def _harmonics(self, stretches: tuple[Stretch, ...], density: Array) -> tuple[int, ...]:
         space = [max(SMALLEST_HARMONICS, int(np.ceil(0.5 * d * stretch.length))) for stretch, d in zip(stretches, density, strict=True)]
-        in_time = () if self.times is None else (self.method.time_harmonics + min(self.level // 2, MORE_IN_TIME),)
+        in_time = () if self.times is None else (self._in_time(),)
         most = self.method.maximum_functions / np.prod([2 * n + 1 for n in in_time])
         while np.prod([2 * n + 1 for n in space]) > most:
             space = [max(1, int(0.95 * n)) for n in space]
@@ -333,7 +332,7 @@ class StretchedRun(AbstractRun):
     ) -> tuple[Stretch, ...]:
         """Read the stretch of each axis from a coarse solution, and from the field that a window starts from, at some instants along some lines."""
         # A kink of slope 1 rounded over a width w errs by about w^(3/2) in the mean.
-        finest = FINEST_SHARE * (FIRST_TARGET / SHARPER**self.level) ** (2 / 3)
+        finest = FINEST_SHARE * (FIRST_TARGET / SHARPER**self._exponent()) ** (2 / 3)
         n_fields, instants = len(self.compiled.ir.is_complex), [] if times is None else [np.linspace(*times, N_INSTANTS)]
         seen = [(model, instants)] + ([] if start is None else [(start, [at[:1] for at in instants])])
 
@@ -381,7 +380,7 @@ class StretchedRun(AbstractRun):
             self.estimate = estimate_from_sizes(values, before, [np.zeros_like(v) for v in values], self.ratio, residual)
             self.estimate = max(self.estimate, (STATIONARY_SHARE if self.times is None else RESIDUAL_SHARE) * residual)
         self.residual, self.fits, self.densities = residual, fits, densities
-        self.level += 1
+        self.level, self.depth = self.level + 1, self.depth + self.share
 
     def _confirm(self) -> None:
         """Look once, before a march is called a success, for what the collocation points missed."""
@@ -395,35 +394,59 @@ class StretchedRun(AbstractRun):
         self.estimate = with_the_unseen(self.estimate, self.compiled, model, fresh, self.amplitude, cost, seed + 3)
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Decide after each march."""
-        if self.level < 2:
+        """Decide after each march whether there is another, and how far it refines."""
+        settings, left = self.settings, self.settings.seconds - elapsed
+        if self.level == 0:
             return None
-        settings, following = self.settings, self.predicted_seconds()
-        left = settings.seconds - elapsed
+        met = self.estimate <= settings.tolerance
+        allowed = min(left, max(CHEAP * left, CHEAP_SECONDS)) if met else left
+        self.share = largest_share(self.cost, allowed)
+        self.deadline.allow(allowed)
         too_large = max(fit.model.bases[0].n_features for fit in self.fits) * self.method.growth > self.method.maximum_functions
-        if self.estimate <= settings.tolerance:
-            cheap = following < min(left, max(CHEAP * left, CHEAP_SECONDS))
-            if settings.refine_while_cheap and cheap and self.estimate > ENOUGH and self.ratio < 1 and not too_large:
+        if met:
+            if settings.refine_while_cheap and self.share and self.estimate > ENOUGH and self.ratio < 1 and not too_large:
                 return None
             self._confirm()
             if self.estimate <= settings.tolerance:
                 return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
+            self.share = largest_share(self.cost, left)
+            self.deadline.allow(left)
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
+        if self.level == 1:
+            wanted = "only two marches say how wrong the second is, and one was made"
         if self.ratio > 1 and self.level > 3:
             return "tolerance_not_reached", (
                 f"{wanted}: a finer march no longer lowers the residual ({self.residual:.2g}). Something is not smooth along the axes (fronts "
                 "oblique to them, jumps of coefficients or data), or equations and conditions contradict each other"
             )
-        if too_large:
+        if too_large and self.level > 1:
             return "tolerance_not_reached", f"{wanted}: raise StretchedLeastSquares(maximum_functions=...)"
-        if following > left:
-            text = f"{wanted}: the next march needs about {following:.0f} s, {max(left, 0):.0f} s are left"
+        if not self.share:
+            text = f"{wanted}: the next march needs about {SAFETY * self.cost(SHARES[-1]):.0f} s, {max(left, 0):.0f} s are left"
             return "out_of_time", f"{text}. Raise seconds, or loosen tolerance"
         return None
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next march."""
-        return self.last_seconds * self.slowdown
+        return SAFETY * self.cost(self.share or SHARES[-1])
+
+    def cost(self, share: float) -> float:
+        """Return the seconds of a march that refines by a share, every window solved once."""
+        in_space, in_time = self.method.growth**share, (2 * self._in_time(share) + 1) / (2 * self._in_time(0.0) + 1)
+        return float(self.rate * sum(work for _, _, work in self._work()) * (in_space * in_time) ** 3)
+
+    def _work(self) -> list[tuple[float, float, float]]:
+        """Return first and last instant of the windows of the last march, and the cubes of unknowns of their linear systems."""
+        spans = [(fit.shape.times or (0.0, 1.0), sum(basis.n_features for basis in fit.model.bases), fit.steps) for fit in self.fits]
+        return [(*times, steps * float(n) ** 3) for times, n, steps in spans]
+
+    def _exponent(self, share: float | None = None) -> float:
+        """Return how often the targets of the first march are sharpened in the next one."""
+        return max(self.depth + (self.share if share is None else share) - 1, 0.0)
+
+    def _in_time(self, share: float | None = None) -> int:
+        """Return the harmonics in time of the next march."""
+        return self.method.time_harmonics + min(int(self._exponent(share) + ROUNDING) // 2, MORE_IN_TIME)
 
     def error_estimate(self) -> float:
         """Return the estimate of the last march."""
@@ -435,7 +458,7 @@ class StretchedRun(AbstractRun):
 
     def state(self) -> StateTree:
         """Return the last march and the counters."""
-        numbers = ("level", "estimate", "residual", "ratio", "last_seconds", "slowdown", "confirmed", "amplitude")
+        numbers = ("level", "estimate", "residual", "ratio", "rate", "depth", "confirmed", "amplitude")
         return {
             **{name: getattr(self, name) for name in numbers},
             "densities": np.array(self.densities).reshape(len(self.densities), len(self.even)),
@@ -447,7 +470,7 @@ class StretchedRun(AbstractRun):
         """Continue from a state."""
         for name in ("level", "confirmed"):
             setattr(self, name, int(state[name]))
-        for name in ("estimate", "residual", "ratio", "last_seconds", "slowdown", "amplitude"):
+        for name in ("estimate", "residual", "ratio", "rate", "depth", "amplitude"):
             setattr(self, name, float(state[name]))
         self.densities = list(np.asarray(state["densities"]))
         model = stretched_model_from_state(self.compiled, state["model"])

@@ -19,6 +19,7 @@ from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.ir import Jet
 from pinnsiren.language.domains import Box
 from pinnsiren.language.locations import space_of
+from pinnsiren.training.march_clock import MarchWatch
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.repeated_least_squares import RepeatedLeastSquares
 from pinnsiren.training.row_system import solve_least_squares
@@ -280,7 +281,13 @@ class WindowFit:
 
 
 def fit_window(
-    evaluators: Evaluators, shape: WindowShape, start: FittedModel | None, guess: FittedModel, oversampling: float, newton_steps: int
+    evaluators: Evaluators,
+    shape: WindowShape,
+    start: FittedModel | None,
+    guess: FittedModel,
+    oversampling: float,
+    newton_steps: int,
+    watch: MarchWatch,
 ) -> WindowFit:
     """Solve a window by Newton's method from a guess.
 
@@ -291,6 +298,10 @@ def fit_window(
         guess: any model; the first linearisation is made there.
         oversampling: points per function along each axis.
         newton_steps: most linear systems.
+        watch: is asked before each of them.
+
+    Raises:
+        OutOfTimeError: the next linear system would end too late.
     """
     compiled = evaluators.compiled
     bases = shape.bases(compiled)
@@ -298,6 +309,7 @@ def fit_window(
     jets = [jets_of(guess, block.program, block.points) for block in system.blocks]
     current, norm, steps = None, np.inf, 0
     while steps < (1 if evaluators.affine else newton_steps):
+        watch.before_system(sum(basis.n_features for basis in bases))
         matrix, right = system.rows(jets)
         if not bool(torch.isfinite(matrix).all() and torch.isfinite(right).all()):
             break

@@ -63,7 +63,7 @@ class TriangleMesh(AbstractShape):
         """Read a mesh; vertices that coincide are merged, since STL repeats them in every face.
 
         Raises:
-            ProblemError: the file is missing or holds no triangles, or trimesh is not installed.
+            ProblemError: the file is missing or holds no triangles or no closed surface, or trimesh is not installed.
         """
         try:
             import trimesh  # type: ignore[import-not-found,import-untyped,unused-ignore] # an optional library
@@ -78,7 +78,10 @@ class TriangleMesh(AbstractShape):
         # Readers of a dozen formats fail in their own ways; what they say is passed on.
         except Exception as error:
             raise ProblemError(f"the file `{path}` cannot be read as a triangle mesh: {error}") from error
-        return cls(coordinates, vertices, faces)
+        try:
+            return cls(coordinates, vertices, faces)
+        except ProblemError as error:
+            raise ProblemError(f"the mesh in the file `{path}` bounds no body: {error}") from error
 
     def placed(self, centre: Sequence[float], size: float) -> "TriangleMesh":
         """Return the body moved and scaled: the middle of its bounding box at `centre`, its longest side `size`."""
