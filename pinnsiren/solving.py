@@ -97,7 +97,10 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
     chosen, reasons = _choose(compiled, method, network)
     if not chosen.knows_free_space:
         check_open_faces(problem)
-    made = Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    trained = _network_for(chosen, network)
+    if trained is not None and (size := chosen.on_network(compiled, trained)):
+        reasons = (*reasons, (f"{chosen.name} on this network", size))
+    made = Plan(problem=problem, method=chosen, network=trained, reasons=reasons, compiled=compiled)
     for name in wanted_rewrites(compiled, made.network):
         made = made.including(name)
     return made

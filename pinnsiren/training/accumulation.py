@@ -46,16 +46,20 @@ def split_residual(residual: PreparedResidual, chunk: int) -> Iterator[PreparedR
     """Cut the points of one residual into chunks; row weights stay, so that sums over the chunks are sums over the whole."""
     n_points = len(residual.weights)
     for start in range(0, n_points, chunk):
-        window = slice(start, min(start + chunk, n_points))
-        yield replace(
-            residual,
-            sides=tuple(_restrict(side, window) for side in residual.sides),
-            values=None if residual.values is None else residual.values[window],
-            weights=residual.weights[window],
-        )
+        yield restrict_residual(residual, slice(start, min(start + chunk, n_points)))
 
 
-def _restrict(side: PreparedPoints, window: slice) -> PreparedPoints:
+def restrict_residual(residual: PreparedResidual, window: slice | torch.Tensor) -> PreparedResidual:
+    """The residual at some of its points, row weights as they were."""
+    return replace(
+        residual,
+        sides=tuple(_restrict(side, window) for side in residual.sides),
+        values=None if residual.values is None else residual.values[window],
+        weights=residual.weights[window],
+    )
+
+
+def _restrict(side: PreparedPoints, window: slice | torch.Tensor) -> PreparedPoints:
     return replace(
         side,
         inputs=side.inputs[:, window],

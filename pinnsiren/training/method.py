@@ -132,6 +132,10 @@ class AbstractMethod(ABC):
             return Suitability(False, reason, np.inf)
         return self.suits(compiled)
 
+    def on_network(self, compiled: CompiledProblem, network: Any) -> str:
+        """Say, for the plan, what the size of a network changes in the method; "" where nothing does."""
+        return ""
+
     @property
     def knows_free_space(self) -> bool:
         """Whether waves leave through faces without a condition; other methods have nothing that says what comes back from there."""

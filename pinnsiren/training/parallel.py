@@ -61,6 +61,28 @@ class Ranks:
         _guarded(lambda: dist.all_reduce(flat))
         return float(flat[0]), flat[1:]
 
+    def add(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes, the same bits on each.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        if self.size > 1:
+            tensor = tensor.contiguous()
+            _guarded(lambda: dist.all_reduce(tensor))
+        return tensor
+
+    def gather(self, own: Any) -> list[Any]:
+        """What each process has, by rank.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        found: list[Any] = [own] * self.size
+        if self.size > 1:
+            _guarded(lambda: dist.all_gather_object(found, own))
+        return found
+
     def agree(self, value: Any) -> Any:
         """The value that process 0 has.
 
