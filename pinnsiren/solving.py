@@ -16,7 +16,7 @@ import sympy as sp
 from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
 from pinnsiren.compiler.plan import Plan
-from pinnsiren.errors import CompileError, ProblemError
+from pinnsiren.errors import CompileError, ProblemError, TrainingError
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.serialisation import declaration_digest
 from pinnsiren.language.symbols import declaration_of
@@ -40,6 +40,7 @@ from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
 from pinnsiren.training.network_fronts import with_fronts
 from pinnsiren.training.network_waves import wanted_rewrites
+from pinnsiren.training.parallel import launched_processes
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
@@ -207,6 +208,7 @@ def solve(
         used = with_fronts(used, settings)
         settings = replace(settings, seconds=max(settings.seconds - (perf_counter() - begin), LEAST_SHARE * settings.seconds))
     settings = replace(settings, network=used.network)
+    _check_processes(used)
     prints = fingerprint(
         declaration=declaration_digest(problem),
         rewrites=", ".join((*used.skipped, *(f"with {name}" for name in used.included))),
@@ -261,6 +263,16 @@ def versions() -> dict[str, str]:
         "scipy": scipy.__version__,
         "sympy": sp.__version__,
     }
+
+
+def _check_processes(used: Plan) -> None:
+    """Refuse to compute the same thing in every process of `torchrun`."""
+    n_processes = launched_processes()
+    if n_processes > 1 and (reason := used.method.refuses_processes(used.compiled)):
+        raise TrainingError(
+            f"torchrun started {n_processes} processes, and {used.method.name} runs in one: {reason}. Start it without torchrun, or give a method "
+            "that splits its points (Adam, LBFGS, GaussNewton, or Stages of them), or LeastSquares on a field with shots"
+        )
 
 
 def _check_problem(problem: Any) -> None:

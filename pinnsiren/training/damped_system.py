@@ -11,9 +11,8 @@ from abc import ABC, abstractmethod
 import torch
 
 from pinnsiren.training.network_start import column_norms
-from pinnsiren.training.parallel import Ranks
+from pinnsiren.training.parallel import ALONE, Ranks
 
-ALONE = Ranks()
 SMALLEST_EFFECT = 1e-10  # of the largest column of the Jacobian
 PROBE = 0.1  # of the step: where the difference for the second derivative is taken (Transtrum and Sethna, section 4.2)
 LARGEST_BEND = 0.75  # acceleration over step, both in units of the column norms (the same): above, the expansion does not hold
@@ -70,7 +69,7 @@ class DampedSystem(AbstractDampedSystem):
 
     def __init__(self, jacobian: torch.Tensor, rows: torch.Tensor, ranks: Ranks = ALONE) -> None:
         self.ranks, self.rows = ranks, rows
-        norms = column_norms(jacobian) if ranks.size == 1 else _summed_norms(jacobian, ranks)
+        norms = column_norms(jacobian, ranks)
         # A parameter that moves next to nothing, such as the width of a bump that lies between all points, must not be sent far away for it.
         self.norms = torch.clamp(norms, min=SMALLEST_EFFECT * float(norms.max()))
         self.matrix = jacobian / self.norms
@@ -110,8 +109,3 @@ class DampedSystem(AbstractDampedSystem):
             return -(self.matrix.T @ torch.cholesky_solve(rows[:, None], self.factor)[:, 0])
         descent: torch.Tensor = -torch.cholesky_solve(self._transposed(rows)[:, None], self.factor)[:, 0]
         return descent
-
-
-def _summed_norms(jacobian: torch.Tensor, ranks: Ranks) -> torch.Tensor:
-    norms = ranks.add(jacobian.pow(2).sum(0)).sqrt()
-    return torch.where(norms > 0, norms, torch.ones_like(norms))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from pinnsiren.networks.row_factors import RowFactors, SeparableNorms, gram, separable_norms, squared_norms, tiles_of
-from pinnsiren.training.damped_system import ALONE, AbstractDampedSystem
-from pinnsiren.training.parallel import Ranks
+from pinnsiren.training.damped_system import AbstractDampedSystem
+from pinnsiren.training.parallel import ALONE, Ranks
 
 
 class FactoredMatrix:

@@ -22,17 +22,18 @@ from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.networks.siren import Siren
 from pinnsiren.training.accumulated_system import JACOBIAN_BYTES, AccumulatedSystem
-from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations
+from pinnsiren.training.accumulation import Chunk, accumulate_normal_equations, share_points
 from pinnsiren.training.damped_system import PROBE, AbstractDampedSystem, DampedSystem
 from pinnsiren.training.dual_system import DualSystem
 from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_fronts import wants_coarse_solve
-from pinnsiren.training.network_problem import NetworkProblem
+from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
 from pinnsiren.training.network_run import NetworkRun
 from pinnsiren.training.network_schedules import AbstractSchedule, check_schedules
-from pinnsiren.training.network_start import column_norms, shift_parameters, solve_damped
+from pinnsiren.training.network_start import orthonormal_basis, shift_parameters, solve_damped
 from pinnsiren.training.network_waves import wave_relation
+from pinnsiren.training.parallel import ALONE, join_ranks
 from pinnsiren.training.sketched_system import SketchedSystem, StreamedRows
 from pinnsiren.training.step_choice import StepChoice, choose_step, counted_rows
 
@@ -47,7 +48,7 @@ System = AbstractDampedSystem | AccumulatedSystem | SketchedSystem
 
 @dataclass(frozen=True)
 class GaussNewton(AbstractMethod):
-    """Settings of Gauss-Newton.
+    """Settings of Gauss-Newton. Under `torchrun` the rows are split over the processes.
 
     Attributes:
         points: collocation points of an equation; None takes `rows_per_parameter`.
@@ -106,6 +107,10 @@ class GaussNewton(AbstractMethod):
         points = self.points or int(np.ceil(self.rows_per_parameter * module.n_parameters / problem.n_outputs))
         return _choose(self, compiled, module, counted_rows(compiled, points, 0), 8).reason
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Nothing: points are split."""
+        return ""
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "GaussNewtonRun":
         """Build the network and draw the points."""
         return GaussNewtonRun(self, compiled, settings)
@@ -132,6 +137,7 @@ class GaussNewtonRun(NetworkRun):
         rows = sum(residual.weights.numel() for residual in self.training) * self.problem.rows_per_point
         self.choice = _choose(method, compiled, self.module, rows, self.dtype.itemsize)
         _log.info("Gauss-Newton on %s", self.choice.reason)
+        self.ranks = join_ranks(self.problem.device)
         # Where rows are never together, the last layer trains with the rest.
         self.eliminate = _eliminates(method, compiled, self.module) and self.choice.kind in ("jacobian", "factors")
         wanted = bool(stretches_of(compiled)) if method.accelerate is None else method.accelerate
@@ -170,7 +176,7 @@ class GaussNewtonRun(NetworkRun):
         if not self.bends or not isinstance(system, AbstractDampedSystem) or self.dtype != torch.float64:
             return step
         self._move(start, scalars, PROBE * step, moving)
-        there = self.problem.all_rows(self.module, self.training, self.unknowns)
+        there = self.problem.all_rows(self.module, self._own_points(), self.unknowns)
         return system.bent(step, there)
 
     def points_changed(self) -> None:
@@ -181,22 +187,32 @@ class GaussNewtonRun(NetworkRun):
     def _linearise(self) -> tuple[System, torch.Tensor, float]:
         """Return the system of the step, the columns that it moves and half the sum of squares."""
         everything = torch.arange(self.module.n_parameters + len(self.unknowns), device=self.problem.device)
+        own = self._own_points()
         if self.choice.kind == "sums":
-            equations = accumulate_normal_equations(self.problem, self.module, [Chunk(1.0, self.training)], self.unknowns)
+            equations = accumulate_normal_equations(self.problem, self.module, [Chunk(1.0, own)], self.unknowns)
+            equations.join(self.ranks.add)
             return AccumulatedSystem(equations), everything, 0.5 * equations.squares
         if self.choice.kind == "sketch":
-            matrix = StreamedRows(self.problem, self.module, self.training, self.unknowns, self.method.jacobian_bytes)
+            matrix = StreamedRows(self.problem, self.module, self.training, self.unknowns, self.method.jacobian_bytes, self.ranks)
             system = SketchedSystem(matrix, self.method.exact_rows // 2, 1_000_003 * self.settings.seed + 29 * self.steps)
             return system, everything, 0.5 * system.squares
         if self.choice.kind == "factors":
-            pairs = [self.problem.factored_rows(self.module, residual, self.unknowns) for residual in self.training]
+            pairs = [self.problem.factored_rows(self.module, residual, self.unknowns) for residual in own]
             rows = torch.cat([values for values, _ in pairs])
             basis, moving = self._last_layer(everything)
             parts = [factors if basis is None else factors.without_last_layer() for _, factors in pairs]
-            return DualSystem(parts, rows, basis), moving, 0.5 * float(rows.pow(2).sum())
-        rows, jacobian = self.problem.jacobian(self.module, self.training, self.unknowns)
+            return DualSystem(parts, rows, basis, self.ranks), moving, self._half_squares(rows)
+        rows, jacobian = self.problem.jacobian(self.module, own, self.unknowns)
         projected, moving = self._project(jacobian)
-        return DampedSystem(projected, rows), moving, 0.5 * float(rows.pow(2).sum())
+        return DampedSystem(projected, rows, self.ranks), moving, self._half_squares(rows)
+
+    def _own_points(self) -> list[PreparedResidual]:
+        """The points whose rows this process has: all of them where the tiles of a Gram matrix are shared instead."""
+        return self.training if self.choice.kind == "factors" else share_points(self.training, self.ranks)
+
+    def _half_squares(self, rows: torch.Tensor) -> float:
+        squares = rows.pow(2).sum()
+        return 0.5 * float(squares if self.choice.kind == "factors" else self.ranks.add(squares))
 
     def _last_layer(self, everything: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Return an orthonormal basis of the columns of an eliminated layer, and the columns that move."""
@@ -204,8 +220,7 @@ class GaussNewtonRun(NetworkRun):
             return None, everything
         last = last_layer_columns(self.module)
         columns = self.problem.jacobian_columns(self.module, self.training, self.unknowns)[1]
-        basis = torch.linalg.qr(columns / column_norms(columns), mode="reduced").Q
-        return basis, everything[(everything < last.start) | (everything >= last.stop)]
+        return orthonormal_basis(columns), everything[(everything < last.start) | (everything >= last.stop)]
 
     def _project(self, jacobian: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Remove the range of the last layer's columns from the others; return what moves and its column indices."""
@@ -214,11 +229,9 @@ class GaussNewtonRun(NetworkRun):
             return jacobian, indices
         last = last_layer_columns(self.module)
         keep = (indices < last.start) | (indices >= last.stop)
-        columns = jacobian[:, last]
-        scaled = columns / column_norms(columns)
-        basis = torch.linalg.qr(scaled, mode="reduced").Q
+        basis = orthonormal_basis(jacobian[:, last], self.ranks)
         moving = jacobian[:, keep]
-        return moving - basis @ (basis.T @ moving), indices[keep]
+        return moving - basis @ self.ranks.add(basis.T @ moving), indices[keep]
 
     def _move(self, start: torch.Tensor, scalars: torch.Tensor, step: torch.Tensor, moving: torch.Tensor) -> None:
         full = torch.zeros(len(start) + len(scalars), dtype=start.dtype, device=start.device)
@@ -228,14 +241,15 @@ class GaussNewtonRun(NetworkRun):
 
     def _settle(self) -> float:
         """Solve the last layer exactly where it is eliminated; return half the sum of squares."""
+        own = self._own_points()
+        sharing = ALONE if self.choice.kind == "factors" else self.ranks
         if self.eliminate:
             columns = last_layer_columns(self.module)
-            rows, jacobian = self.problem.jacobian_columns(self.module, self.training, self.unknowns)
-            if not bool(torch.isfinite(jacobian).all()):
+            rows, jacobian = self.problem.jacobian_columns(self.module, own, self.unknowns)
+            if not bool(torch.isfinite(sharing.add(jacobian.sum()))):
                 return float(np.inf)  # the step went where the network has no values, such as a deviation of zero: a shorter one is tried
-            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
-        rows = self.problem.all_rows(self.module, self.training, self.unknowns)
-        return 0.5 * float(rows.pow(2).sum())
+            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0, sharing))
+        return self._half_squares(self.problem.all_rows(self.module, own, self.unknowns))
 
     def method_state(self) -> StateTree:
         """Return the damping."""

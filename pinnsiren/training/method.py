@@ -132,6 +132,10 @@ class AbstractMethod(ABC):
             return Suitability(False, reason, np.inf)
         return self.suits(compiled)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Say why the work cannot be split over the processes of `torchrun`; "" where it can."""
+        return "nothing of it is split over processes"
+
     def on_network(self, compiled: CompiledProblem, network: Any) -> str:
         """Say, for the plan, what the size of a network changes in the method; "" where nothing does."""
         return ""

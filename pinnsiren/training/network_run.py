@@ -19,6 +19,7 @@ from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.network_schedules import Collocation
 from pinnsiren.training.network_start import start_network
+from pinnsiren.training.parallel import ALONE
 from pinnsiren.training.probes import probe_points, without_free_constants
 
 ESTIMATE_SHARE = 0.15  # of the budget is kept for the error estimate
@@ -152,8 +153,16 @@ class NetworkRun(AbstractRun):
         self.estimate_seconds = perf_counter() - start
         self.next_estimate = int(self.steps * 1.6) + 1
 
+    ranks = ALONE
+
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Stop at the tolerance, at the budget, or when no step lowers the residual."""
+        """Stop at the tolerance, at the budget, or when no step lowers the residual; of many processes, when the first does: clocks differ."""
+        reason = self._own_reason(elapsed) if self.ranks.rank == 0 else None
+        agreed: tuple[str, str] | None
+        agreed, self.estimate = self.ranks.agree((reason, self.estimate))
+        return agreed
+
+    def _own_reason(self, elapsed: float) -> tuple[str, str] | None:
         if self.steps == 0:
             return None
         wanted = f"above the tolerance {self.settings.tolerance:.2g}"

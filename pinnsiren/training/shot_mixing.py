@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.training.method import FittedModel
+from pinnsiren.training.parallel import ALONE, Ranks
 from pinnsiren.training.row_blocks import WHOLE_BYTES, solve_rows
 from pinnsiren.training.row_system import RIDGE, RowSystem, jets_of, residual_system
 from pinnsiren.training.sampling import PointSet
@@ -93,9 +94,17 @@ class Factor:
 class MixedRows(RowSystem):
     """Rows whose right-hand sides are mixtures of the shots."""
 
-    def __init__(self, compiled: CompiledProblem, bases: tuple[Any, ...], device: torch.device, dtype: torch.dtype, mixing: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        compiled: CompiledProblem,
+        bases: tuple[Any, ...],
+        device: torch.device,
+        dtype: torch.dtype,
+        mixing: NDArray[Any],
+        ranks: Ranks = ALONE,
+    ) -> None:
         super().__init__(compiled, bases, device, dtype)
-        self.mixing = mixing
+        self.mixing, self.ranks = mixing, ranks
 
     def zeros(self) -> tuple[NDArray[Any], ...]:
         """Return coefficients of vanishing mixtures."""
@@ -135,14 +144,15 @@ class MixedRows(RowSystem):
         return bool(sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes)
 
     def solve_all(self, samples: list[PointSet], factor: Factor | None) -> torch.Tensor:
-        """Return the coefficients of all shots, (n_columns, n_shots)."""
-        plain = RowSystem(self.compiled, self.bases, self.device, self.dtype)
+        """Return the coefficients of all shots, (n_columns, n_shots); each process of the run solves its share."""
+        n_shots, own = len(self.mixing), self.ranks.columns
         if factor is None:
             if self._is_large(samples):
-                return solve_rows(plain, samples, None)
+                plain = RowSystem(self.compiled, self.bases, self.device, self.dtype)
+                return self.ranks.join_columns(solve_rows(plain, samples, None, own), n_shots)
             # A run that was resumed: the factor is not stored, and the same factor gives the same bits.
             factor = Factor.of(self.rows(samples, None)[0], samples)
-        return factor.solve(self._right_sides(factor.samples))
+        return self.ranks.join_columns(factor.solve(self._right_sides(factor.samples)[:, own]), n_shots)
 
     def _right_sides(self, samples: list[PointSet]) -> torch.Tensor:
         """Return the weighted right-hand sides of all shots, (n_rows, n_shots); the matrix is not assembled."""
@@ -160,5 +170,6 @@ class MixedRows(RowSystem):
     def norm_of_all(self, samples: list[PointSet], coefficients: torch.Tensor) -> float:
         """Return what `residual_norm` is for all shots: one product with the matrix, which costs less than their derivatives one by one."""
         matrix, right = RowSystem(self.compiled, self.bases, self.device, self.dtype).rows(samples, None)
-        norm = float(torch.linalg.vector_norm(matrix @ coefficients - right))
-        return float(norm / np.sqrt(len(self.mixing)))
+        own = self.ranks.columns
+        squares = (matrix @ coefficients[:, own] - right[:, own]).abs().pow(2).sum()
+        return float(torch.sqrt(self.ranks.add(squares) / len(self.mixing)))

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from pinnsiren.networks.row_factors import RowFactors, row_squares, separable_norms, squared_norms
 from pinnsiren.training.accumulation import CHUNK_POINTS, restrict_residual, split_residual
-from pinnsiren.training.damped_system import ALONE
 from pinnsiren.training.dual_system import FactoredMatrix
 from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
-from pinnsiren.training.parallel import Ranks
+from pinnsiren.training.parallel import ALONE, Ranks
 
 ITERATIONS = 100
 SOLVED = 1e-6  # residual of the equations over the first, in the norm of the preconditioner: steps agree with a factorisation to about 1e-4
