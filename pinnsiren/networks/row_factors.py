@@ -22,8 +22,9 @@ from .layered import LayerFactors
 ELEMENT_COST = {"cpu": 60.0, "cuda": 300.0}
 """Floating-point operations of a product in the time of one multiply-add of two tiles: 1.2 ns at 50 GFLOP/s; 24 bytes at 4 TB/s and 50 TFLOP/s."""
 
-TILE_ROWS = {"cpu": 384, "cuda": 4096}
-"""Rows of a tile: three of it stay in the second-level cache of a core (1.2 MB each); on a GPU, launches are what has to be few."""
+TILE_ROWS = {"cpu": 384, "cuda": 2048}
+"""Rows of a tile: three of it stay in the second-level cache of a core (1.2 MB each); on a GPU, launches have to be few, and tiles above the
+diagonal are saved."""
 
 SMALLEST_EFFECT = 1e-10  # of the largest norm: a parameter that moves next to nothing must not be sent far away for it
 
