@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pinnsiren.language.domains import AbstractDomain
 from pinnsiren.language.locations import Region
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.sources import families_aside
 from pinnsiren.language.symbols import declaration_of
 
 MultiIndex = tuple[int, ...]
@@ -53,13 +54,14 @@ def partial_derivative(expression: Any, symbol: sp.Symbol) -> Any:
 
     SymPy cannot differentiate `Abs(u)` by a symbol without assumptions; what comes out here serves signs of real fields and sizes of complex ones.
     """
+    expression, families = families_aside(expression, symbol)
     if not any(node.has(symbol) for node in expression.atoms(sp.Abs, sp.conjugate, sp.re, sp.im, sp.arg)):
-        return sp.diff(expression, symbol)
+        return sp.diff(expression, symbol).xreplace(families)
     real = sp.Dummy(real=True)
     along = sp.diff(expression.xreplace({symbol: real}), real)
     if along == 0:
         along = -sp.I * sp.diff(expression.xreplace({symbol: sp.I * real}), real)
-    return along.xreplace({real: symbol})
+    return along.xreplace({real: symbol}).xreplace(families)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import sympy as sp
 from pinnsiren.compiler.open_faces import check_open_faces
 from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
 from pinnsiren.compiler.plan import Plan
-from pinnsiren.errors import CompileError, ProblemError
+from pinnsiren.errors import CompileError, ProblemError, TrainingError
 from pinnsiren.language.problem import Problem
 from pinnsiren.language.serialisation import declaration_digest
 from pinnsiren.language.symbols import declaration_of
@@ -40,6 +40,7 @@ from pinnsiren.training.loop import train
 from pinnsiren.training.method import AbstractMethod, RunSettings
 from pinnsiren.training.network_fronts import COARSE_SHARE, with_fronts
 from pinnsiren.training.network_waves import wanted_rewrites
+from pinnsiren.training.parallel import launched_processes
 from pinnsiren.training.penalty.method import PenaltyInversion
 from pinnsiren.training.plane_waves import PlaneWaves
 from pinnsiren.training.progress import show_progress
@@ -96,7 +97,10 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
     chosen, reasons = _choose(compiled, method, network)
     if not chosen.knows_free_space:
         check_open_faces(problem)
-    made = Plan(problem=problem, method=chosen, network=_network_for(chosen, network), reasons=reasons, compiled=compiled)
+    trained = _network_for(chosen, network)
+    if trained is not None and (size := chosen.on_network(compiled, trained)):
+        reasons = (*reasons, (f"{chosen.name} on this network", size))
+    made = Plan(problem=problem, method=chosen, network=trained, reasons=reasons, compiled=compiled)
     for name in wanted_rewrites(compiled, made.network):
         made = made.including(name)
     return made
@@ -211,6 +215,7 @@ def solve(
             settings = replace(settings, least_error=UNSEEN)
         settings = replace(settings, seconds=max(settings.seconds - (settings.clock() - begin), (1 - COARSE_SHARE) * settings.seconds))
     settings = replace(settings, network=used.network)
+    _check_processes(used)
     prints = fingerprint(
         declaration=declaration_digest(problem),
         rewrites=", ".join((*used.skipped, *(f"with {name}" for name in used.included))),
@@ -265,6 +270,16 @@ def versions() -> dict[str, str]:
         "scipy": scipy.__version__,
         "sympy": sp.__version__,
     }
+
+
+def _check_processes(used: Plan) -> None:
+    """Refuse to compute the same thing in every process of `torchrun`."""
+    n_processes = launched_processes()
+    if n_processes > 1 and (reason := used.method.refuses_processes(used.compiled)):
+        raise TrainingError(
+            f"torchrun started {n_processes} processes, and {used.method.name} runs in one: {reason}. Start it without torchrun, or give a method "
+            "that splits its points (Adam, LBFGS, GaussNewton, or Stages of them), or LeastSquares on a field with shots"
+        )
 
 
 def _check_problem(problem: Any) -> None:

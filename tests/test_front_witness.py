@@ -9,8 +9,8 @@ import torch
 import pinnsiren as ps
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import burgers_sine
+from pinnsiren.training.damped_system import PROBE, DampedSystem
 from pinnsiren.training.front_witness import FrontWitness
-from pinnsiren.training.gauss_newton import PROBE, _DampedSystem
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_fronts import with_fronts
 
@@ -73,7 +73,7 @@ def test_a_step_is_bent_by_half_the_acceleration():
     matrix = torch.randn(9, 4, generator=generator, dtype=torch.float64)
     rows, direction = torch.randn(9, generator=generator, dtype=torch.float64), 1e-2 * torch.ones(9, dtype=torch.float64)
     damping = 0.3
-    system = _DampedSystem(matrix, rows)
+    system = DampedSystem(matrix, rows)
     step, _ = system.step(damping)
     there = rows + matrix @ (PROBE * step) + (PROBE * step).pow(2).sum() * direction
     bent = system.bent(step, there)
@@ -85,7 +85,7 @@ def test_a_step_is_bent_by_half_the_acceleration():
 
 def test_a_step_that_leaves_its_valley_is_refused():
     matrix, rows = torch.eye(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
-    system = _DampedSystem(matrix, rows)
+    system = DampedSystem(matrix, rows)
     step, _ = system.step(0.1)
     there = rows + PROBE * step + 100 * (PROBE * step).pow(2).sum() * torch.ones(3, dtype=torch.float64)
     assert system.bent(step, there) is None

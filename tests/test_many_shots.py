@@ -11,6 +11,8 @@ import sympy as sp
 import torch
 
 import pinnsiren as ps
+from pinnsiren.compiler.coefficients import linear_coefficients
+from pinnsiren.ir import partial_derivative
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.row_blocks import solve_rows
 from pinnsiren.training.row_system import RowSystem
@@ -84,6 +86,10 @@ def test_residuals_of_mixtures_stand_for_those_of_all_shots():
     samples = rows.samples(200, 5)
     plain = RowSystem(program, fit.model.bases, run.device, run.dtype)
     whole = plain.residual_norm(samples, run.model())
+    fitted = run.row_system(fit.model.bases)
+    coefficients, _ = fitted.fit(samples)
+    model = type(fit.model)(fit.model.bases, fit.model.frequencies, fitted.split(coefficients))
+    assert fitted.residual_norm(samples, model) == pytest.approx(rows.residual_norm(list(samples), model), rel=1e-6)
     coefficients = torch.cat([rows.convert(part) for part in run.model().coefficients])
     assert rows.norm_of_all(samples, coefficients) == pytest.approx(whole, rel=1e-6)
     assert rows.residual_norm(samples, fit.model) == pytest.approx(whole, rel=0.5)
@@ -148,3 +154,16 @@ def test_a_run_that_is_resumed_solves_all_shots_to_the_same_bits():
     again.restore(run.state())
     for own, other in zip(run.model().coefficients, again.model().coefficients, strict=True):
         assert np.array_equal(own, other)
+
+
+def test_stages_look_into_a_family_once():
+    """What stands inside a family changes no coefficient, and comes back as it was."""
+    u = ps.field("u", X, Y, shots=S)
+    family = ps.SourceFamily([ps.GaussianSource(at={X: 0.1 * shot, Y: 0}, variance=0.01) for shot in range(S)])
+    coefficients, rest = linear_coefficients(ps.laplacian(u) + X * u - 2 * family, u)
+    assert coefficients == {(2, 0): 1, (0, 2): 1, (0, 0): X} and rest == -2 * family
+    assert linear_coefficients(u.diff(X) - ps.SourceFamily([u**2] * S), u) is None
+    symbol = sp.Symbol("v")
+    assert partial_derivative(family * symbol**2, symbol) == 2 * family * symbol
+    assert partial_derivative(ps.SourceFamily([symbol**2, X * symbol]), symbol) == ps.SourceFamily([2 * symbol, X])
+    assert family.free_symbols == {X, Y}

@@ -62,7 +62,7 @@ class FeatureBlock:
         shots, half = coefficients.shape[1], len(self.frequencies.waves)
         changed = [self._factor(monomial, xi.shape[1])[:, None] for monomial in monomials]
         first, second = (np.concatenate([factor * part for factor in changed], axis=1) for part in (coefficients[:half], coefficients[half:]))
-        even, odd = sine @ first + cosine @ second, cosine @ first - sine @ second
+        even, odd = _times(sine, first) + _times(cosine, second), _times(cosine, first) - _times(sine, second)
         place = {monomial: index * shots for index, monomial in enumerate(monomials)}
         results: list[NDArray[Any]] = []
         for symbol in symbols:
@@ -100,6 +100,14 @@ class FeatureBlock:
         kind = complex if np.iscomplexobj(left) else float
         left, right = left.astype(kind), right.astype(kind)
         return convert(left) @ convert(right)
+
+
+def _times(left: NDArray[np.float64], right: NDArray[Any]) -> NDArray[Any]:
+    """Return a real matrix times real or complex columns; NumPy alone would make the matrix complex, for twice the work."""
+    if not np.iscomplexobj(right):
+        return np.asarray(left @ right)
+    product = left @ np.ascontiguousarray(right, dtype=np.complex128).view(np.float64)
+    return product.view(np.complex128)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ def _isotropic_principal_part(coefficients: dict[MultiIndex, Any], dimension: in
 
 
 def _sources(expression: Any) -> list[tuple[GaussianSource, Any]]:
+    # A plain multiple of one source, as each of a thousand shots is.
+    factor, source = expression.as_coeff_Mul()
+    if isinstance(source, GaussianSource):
+        return [(source, factor)]
     return [(source, expression.expand().coeff(source)) for source in sorted(expression.atoms(GaussianSource), key=str)]
 
 
@@ -110,7 +114,8 @@ def _describe(problem: Problem, source: GaussianSource, factor: Any, square: Any
     inside = problem.domain.contains(probes)
     if not _known_around(square, symbols, probes):
         return None
-    values = evaluate_on(at_initial_values(square), symbols, probes[inside])
+    known = at_initial_values(square)
+    values = np.array([complex(known)]) if known.is_number else evaluate_on(known, symbols, probes[inside])
     k_squared = complex(values[0])
     uniform = np.all(np.abs(values - k_squared) <= 1e-12 * (1 + abs(k_squared)))
     if not uniform or abs(k_squared.imag) > 0 or k_squared.real <= 0:

@@ -9,6 +9,7 @@ import sympy as sp
 
 from pinnsiren.ir import MultiIndex
 from pinnsiren.language.operators import expand_operators
+from pinnsiren.language.sources import families_aside
 
 
 def multi_index(node: Any, symbols: tuple[sp.Symbol, ...]) -> MultiIndex:
@@ -32,7 +33,8 @@ def linear_coefficients(equation: Any, candidate: Any) -> tuple[dict[MultiIndex,
     Returns:
         ({multi-index: coefficient}, rest) with equation = sum coefficient * derivative + rest; None when it is not affine in the field.
     """
-    expression = expand_operators(equation)
+    expression, families = families_aside(equation, candidate)
+    expression = expand_operators(expression)
     names = {node: sp.Dummy() for node in derivatives_of(expression, candidate)}
     plain = expression.xreplace(names)
     coefficients = {}
@@ -40,6 +42,10 @@ def linear_coefficients(equation: Any, candidate: Any) -> tuple[dict[MultiIndex,
         coefficient = sp.diff(plain, name)
         if coefficient.has(*names.values()):
             return None
-        coefficients[multi_index(node, candidate.args)] = coefficient
+        coefficients[multi_index(node, candidate.args)] = _with_families(coefficient, families)
     rest = plain.xreplace(dict.fromkeys(names.values(), sp.Integer(0)))
-    return coefficients, rest
+    return coefficients, _with_families(rest, families)
+
+
+def _with_families(expression: Any, families: dict[Any, Any]) -> Any:
+    return expand_operators(expression.xreplace(families)) if expression.free_symbols & families.keys() else expression

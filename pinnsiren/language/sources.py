@@ -1,6 +1,7 @@
 """Sources: heads that keep their meaning, so that a rewrite can recognise a narrow source and a solver can treat it by itself."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
@@ -130,6 +131,11 @@ class SourceFamily(sp.Function):
     def _eval_derivative(self, symbol: Any) -> Any:
         return SourceFamily(*[member.diff(symbol) for member in self.args])
 
+    @cached_property
+    def free_symbols(self) -> set[Any]:
+        """Symbols of all members, collected once: every stage asks, and a survey has a thousand members."""
+        return set().union(*(member.free_symbols for member in self.args))
+
     def doit(self, **hints: Any) -> Any:
         """Return the family of plain SymPy expressions."""
         return SourceFamily(*[member.doit(**hints) for member in self.args])
@@ -154,6 +160,15 @@ def families_in(expression: Any) -> list[Any]:
         else:
             nodes += reversed(node.args)
     return list(found)
+
+
+def families_aside(expression: Any, *within: Any) -> tuple[Any, dict[Any, Any]]:
+    """Return the expression with source families that hold none of `within` as plain symbols, and what each symbol stands for.
+
+    What rewrites derivatives or coefficients of a field has nothing to do inside a family, and would walk through a thousand members each time.
+    """
+    names = {family: sp.Dummy("family") for family in families_in(expression) if not family.has(*within)}
+    return expression.xreplace(names), {name: family for family, name in names.items()}
 
 
 def select_shot(expression: Any, shot: int) -> Any:

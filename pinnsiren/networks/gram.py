@@ -9,7 +9,7 @@ adjoints Delta_s (R, N, width_out) of the pre-activation. So, over layers and pa
 The dual form costs 2 S^2 / W of the product of an explicit Jacobian with its transpose: below a width of about 2 S^2 an explicit Jacobian is cheaper.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -95,6 +95,11 @@ class NormalEquations:
         self.gram.addmm_(jacobian.t(), jacobian, alpha=weight)
         self.right.addmv_(jacobian.t(), rows, alpha=weight)
         self.squares += weight * float(rows.pow(2).sum())
+
+    def join(self, add: Callable[[Tensor], Tensor]) -> None:
+        """Sum the equations of the processes of a run, `add` summing a tensor over them."""
+        self.gram, self.right = add(self.gram), add(self.right)
+        self.squares = float(add(self.right.new_tensor(self.squares)))
 
 
 def point_blocks(n_points: int, n_parameters: int, element_size: int, budget: int = 1 << 28) -> Iterator[slice]:

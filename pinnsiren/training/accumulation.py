@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from pinnsiren.errors import TrainingError
 from pinnsiren.networks.gram import NormalEquations
 from pinnsiren.training.network_problem import NetworkProblem, PreparedPoints, PreparedResidual
-from pinnsiren.training.parallel import Ranks
+from pinnsiren.training.parallel import ALONE, Ranks
 
-ALONE = Ranks()
 CHUNK_POINTS = 8192
 """Points of an equation per chunk: weight gradients over S N >= 1e5 rows lose about sqrt(S N) eps in single precision, so sums of more are taken in
 float64; 8192 points of four streams stay below it."""
@@ -46,16 +46,34 @@ def split_residual(residual: PreparedResidual, chunk: int) -> Iterator[PreparedR
     """Cut the points of one residual into chunks; row weights stay, so that sums over the chunks are sums over the whole."""
     n_points = len(residual.weights)
     for start in range(0, n_points, chunk):
-        window = slice(start, min(start + chunk, n_points))
-        yield replace(
-            residual,
-            sides=tuple(_restrict(side, window) for side in residual.sides),
-            values=None if residual.values is None else residual.values[window],
-            weights=residual.weights[window],
-        )
+        yield restrict_residual(residual, slice(start, min(start + chunk, n_points)))
 
 
-def _restrict(side: PreparedPoints, window: slice) -> PreparedPoints:
+def share_points(residuals: Sequence[PreparedResidual], ranks: Ranks) -> list[PreparedResidual]:
+    """Every `size`-th point of each residual, of this process; sums over the processes are sums over all points.
+
+    Raises:
+        TrainingError: fewer points than processes.
+    """
+    if ranks.size == 1:
+        return list(residuals)
+    own = [restrict_residual(residual, slice(ranks.rank, None, ranks.size)) for residual in residuals if len(residual.weights) > ranks.rank]
+    if not own:
+        raise TrainingError(f"process {ranks.rank} of {ranks.size} has no collocation points; start fewer processes, or take more points")
+    return own
+
+
+def restrict_residual(residual: PreparedResidual, window: slice | torch.Tensor) -> PreparedResidual:
+    """The residual at some of its points, row weights as they were."""
+    return replace(
+        residual,
+        sides=tuple(_restrict(side, window) for side in residual.sides),
+        values=None if residual.values is None else residual.values[window],
+        weights=residual.weights[window],
+    )
+
+
+def _restrict(side: PreparedPoints, window: slice | torch.Tensor) -> PreparedPoints:
     return replace(
         side,
         inputs=side.inputs[:, window],

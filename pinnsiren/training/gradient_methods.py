@@ -14,7 +14,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
-from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks
+from pinnsiren.training.accumulation import CHUNK_POINTS, Chunk, accumulate_gradient, assign_gradient, draw_chunks, share_points
 from pinnsiren.training.graphed_step import GraphedStep, copy_points
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_problem import PreparedResidual
@@ -35,7 +35,7 @@ def _suits(compiled: CompiledProblem, reason: str, cost: float) -> Suitability:
 
 @dataclass(frozen=True)
 class LBFGS(AbstractMethod):
-    """Settings of L-BFGS with strong Wolfe line search on fixed points.
+    """Settings of L-BFGS with strong Wolfe line search on fixed points; under `torchrun` they are split over the processes.
 
     Attributes:
         points: collocation points of an equation; None takes `rows_per_parameter`.
@@ -73,6 +73,10 @@ class LBFGS(AbstractMethod):
             return _suits(compiled, "quasi-Newton steps on all layers", 2.5)
         return _suits(compiled, "quasi-Newton steps on the hidden layers, the last solved exactly at every evaluation", 1.5)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Nothing: points are split."""
+        return ""
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "LBFGSRun":
         """Build the network and draw the points."""
         return LBFGSRun(self, compiled, settings)
@@ -106,6 +110,10 @@ class Adam(AbstractMethod):
         """Fits every problem, slowly."""
         return _suits(compiled, "first-order steps; slow on differential equations, useful as a warm-up", 9.0)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Nothing: points are split."""
+        return ""
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "AdamRun":
         """Build the network."""
         return AdamRun(self, compiled, settings)
@@ -136,6 +144,7 @@ class LBFGSRun(NetworkRun):
             trained = [*trained, self.scalars]
         self.trained = trained
         self.scale = 1.0
+        self.ranks = join_ranks(self.problem.device)
         self._new_optimizer()
 
     def _new_optimizer(self) -> None:
@@ -157,23 +166,32 @@ class LBFGSRun(NetworkRun):
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.trained)
 
     def _closure(self) -> torch.Tensor:
-        scalars = self.scalars
+        scalars, own = self.scalars, share_points(self.training, self.ranks)
         if not self._is_finite():
             # A line search may overshoot, above all in single precision: an infinite loss sends it back.
             self.optimizer.zero_grad(set_to_none=False)
             return torch.tensor(np.inf, dtype=torch.float64)
         if self.eliminate:
             columns = last_layer_columns(self.module)
-            rows, jacobian = self.problem.jacobian_columns(self.module, self.training, scalars.detach())
-            if not bool(torch.isfinite(jacobian).all()):
+            rows, jacobian = self.problem.jacobian_columns(self.module, own, scalars.detach())
+            if not bool(torch.isfinite(self.ranks.add(jacobian.sum()))):
                 self.optimizer.zero_grad(set_to_none=False)
                 return torch.tensor(np.inf, dtype=torch.float64)
-            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0))
+            shift_parameters(self.module, columns, -solve_damped(jacobian, rows, 0.0, self.ranks))
         self.module.zero_grad()
         self.optimizer.zero_grad()
-        loss = self.scale * self.problem.loss(self.module, self.training, scalars)
+        loss = self.scale * self.problem.loss(self.module, own, scalars)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        return self._of_all(loss.detach())
+
+    def _of_all(self, loss: torch.Tensor) -> torch.Tensor:
+        """Sum loss and gradient over the processes, in float64 and one message: the line search then decides alike on each."""
+        if self.ranks.size == 1:
+            return loss
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.trained]).double()
+        total, gradient = self.ranks.sum(float(loss), flat)
+        assign_gradient(self.trained, gradient)
+        return loss.new_tensor(total)
 
     def advance(self) -> float:
         """Run a few iterations; return the loss."""
@@ -267,9 +285,10 @@ class AdamRun(NetworkRun):
         if whole_at_once:
             loss = self._descend(self.problem.prepare(self.n_points, seed))
         else:
+            held = self.problem.prepare(self.n_points, seed) if self.n_points <= CHUNK_POINTS else None
             for _ in range(self.method.iterations):
                 self.optimizer.zero_grad()
-                loss = self._accumulate(seed)
+                loss = self._accumulate(seed, held)
                 self.optimizer.step()
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
@@ -292,20 +311,17 @@ class AdamRun(NetworkRun):
         self.optimizer.step()
         return loss.detach()
 
-    def _accumulate(self, seed: int) -> float:
-        """Write the gradient over all chunks, those of other processes included; return the loss."""
+    def _accumulate(self, seed: int, held: list[PreparedResidual] | None) -> float:
+        """Write the gradient over all points, those of other processes included; return the loss. `held` points are the same for one process."""
         scalars = [self.scalars] if len(self.scalars) else []
-        chunk = max(1, min(CHUNK_POINTS, self.n_points // SHARES))
-        chunks = draw_chunks(self.problem, self.n_points, seed, chunk, self.ranks)
+        if held is None:
+            chunk = max(1, min(CHUNK_POINTS, self.n_points // SHARES))
+            chunks = draw_chunks(self.problem, self.n_points, seed, chunk, self.ranks)
+        else:
+            chunks = iter([Chunk(1.0, share_points(held, self.ranks))])
         loss, gradient = self.ranks.sum(*accumulate_gradient(self.problem, self.module, chunks, self.scalars, scalars))
         assign_gradient([*self.module.parameters(), *scalars], gradient)
         return loss
-
-    def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Stop when process 0 does: clocks differ."""
-        reason = super().stop_reason(elapsed) if self.ranks.rank == 0 else None
-        agreed: tuple[str, str] | None = self.ranks.agree(reason)
-        return agreed
 
     def adopt(self, other: NetworkRun) -> None:
         """Take over network and unknown scalars."""

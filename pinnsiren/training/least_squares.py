@@ -21,11 +21,12 @@ from pinnsiren.errors import NonFiniteError, ProblemError
 from pinnsiren.training.error_estimate import estimate_from_sizes, known_errors, with_the_unseen
 from pinnsiren.training.feature_model import FeatureModel, build_bases, draw_all, feature_model_from_state
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
+from pinnsiren.training.parallel import ALONE, Ranks, join_ranks
 from pinnsiren.training.probes import probe_points, without_free_constants
 from pinnsiren.training.row_blocks import solve_rows
 from pinnsiren.training.row_system import RowSystem
 from pinnsiren.training.sampling import PointSet
-from pinnsiren.training.shot_mixing import Factor, MixedRows, mixed, mixing_of
+from pinnsiren.training.shot_mixing import FEWEST_SHOTS, Factor, MixedRows, mixed, mixing_of
 
 REDUNDANCIES = (1.3, 2.5, 5.0)  # features per independent function: little for oscillating fields, much for smooth ones
 NOMINAL_SPEED = 4e10  # floating-point operations per second of a QR factorisation on two cores
@@ -75,9 +76,20 @@ class LeastSquares(AbstractMethod):
             return Suitability(True, "Newton's method makes the equations affine step by step; the frequencies stay fixed", 1.2)
         return Suitability(True, f"the residuals are {compiled.structure.in_fields} in the fields: one linear solve for the last layer is exact", 1.0)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Shots are split: what each costs beyond a factorisation that all share, or its own linearised equations."""
+        n_shots = compiled.ir.n_shots
+        if n_shots == 1:
+            return "the field has no shots, and one factorisation is not split"
+        if n_shots < FEWEST_SHOTS and all(program.is_affine for program in compiled.programs):
+            return f"{n_shots} shots of one linear operator share a factorisation beside which they cost nothing; {FEWEST_SHOTS} or more are split"
+        return ""
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "LeastSquaresRun":
         """Begin at the smallest size."""
-        return LeastSquaresRun(self, compiled, settings, mixing=mixing_of(compiled, settings.seed))
+        ranks = ALONE if self.refuses_processes(compiled) else join_ranks(torch.device(settings.device))
+        settings = replace(settings, seconds=ranks.agree(settings.seconds))
+        return LeastSquaresRun(self, compiled, settings, mixing=mixing_of(compiled, settings.seed), ranks=ranks)
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class LeastSquaresRun(AbstractRun):
     ratios: list[float] = dataclass_field(default_factory=list)
     fits: list[Fit] = dataclass_field(default_factory=list)  # the last two sizes
     mixing: NDArray[np.float64] | None = None  # of many shots, on which the sizes are tried
+    ranks: Ranks = ALONE  # processes that share the shots
     all_shots: tuple[int, FeatureModel] | None = None  # level and model behind the mixtures
 
     def __post_init__(self) -> None:
@@ -190,6 +203,8 @@ class LeastSquaresRun(AbstractRun):
         """Decide after each size."""
         if len(self.fits) < 2:
             return None
+        # Clocks of processes differ, and what follows asks all of them.
+        elapsed, self.last_seconds, self.estimate = self.ranks.agree((elapsed, self.last_seconds, self.estimate))
         settings, next_seconds = self.settings, self.predicted_seconds()
         reached = self.estimate <= settings.tolerance
         stagnated = len(self.ratios) >= 2 and min(self.ratios[-2:]) > STAGNATION
@@ -298,7 +313,7 @@ class LeastSquaresRun(AbstractRun):
     def row_system(self, bases: tuple[FeatureBasis, ...]) -> RowSystem:
         """Return the rows of the least-squares problem; a run on a part of the domain draws its points there."""
         if self.mixing is not None:
-            return MixedRows(self.compiled, bases, self.device, self.dtype, self.mixing)
+            return MixedRows(self.compiled, bases, self.device, self.dtype, self.mixing, self.ranks)
         return RowSystem(self.compiled, bases, self.device, self.dtype)
 
     def first_guess(self, zero: FeatureModel, training: list[PointSet]) -> FeatureModel:
@@ -340,11 +355,11 @@ class LeastSquaresRun(AbstractRun):
         return 1_000_003 * self.settings.seed + 7919 * (self.level if level is None else level)
 
     def _correction(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> torch.Tensor:
-        """Solve the equations linearised at the field of each shot."""
-        columns = []
-        for shot in range(self.compiled.ir.n_shots):
-            columns.append(solve_rows(system, training, model, shot))
-        return torch.cat(columns, dim=1)
+        """Solve the equations linearised at the field of each shot; each process of the run its share."""
+        n_shots = self.compiled.ir.n_shots
+        own = [solve_rows(system, training, model, shot) for shot in self.ranks.share(range(n_shots))]
+        empty = torch.zeros(sum(basis.n_features for basis in model.bases), 0, dtype=self.dtype, device=self.device)
+        return self.ranks.join_columns(torch.cat([empty, *own], dim=1), n_shots)
 
     def _newton(self, system: RowSystem, training: list[PointSet], model: FeatureModel) -> FeatureModel:
         """Solve once where the residuals are affine, else by Newton's method with steps halved until the residual falls."""

@@ -139,6 +139,14 @@ class AbstractMethod(ABC):
             return Suitability(False, reason, np.inf)
         return self.suits(compiled)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Say why the work cannot be split over the processes of `torchrun`; "" where it can."""
+        return "nothing of it is split over processes"
+
+    def on_network(self, compiled: CompiledProblem, network: Any) -> str:
+        """Say, for the plan, what the size of a network changes in the method; "" where nothing does."""
+        return ""
+
     @property
     def knows_free_space(self) -> bool:
         """Whether waves leave through faces without a condition; other methods have nothing that says what comes back from there."""

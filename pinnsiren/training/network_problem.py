@@ -18,7 +18,9 @@ from pinnsiren.compiler.streams import StreamLayout
 from pinnsiren.compiler.torch_program import TorchFunction, compile_torch
 from pinnsiren.errors import NonFiniteError
 from pinnsiren.networks.jacobian import features, residual_jacobian
+from pinnsiren.networks.layered import LayeredModule
 from pinnsiren.networks.nested import nested_input_streams
+from pinnsiren.networks.row_factors import RowFactors, row_factors
 from pinnsiren.training.point_streams import PointStreams
 from pinnsiren.training.sampling import PointSet, sample_residual
 from pinnsiren.training.scaling import residual_scale
@@ -87,6 +89,11 @@ class NetworkProblem:
     def complex_dtype(self) -> torch.dtype:
         """Complex type of the run's precision."""
         return torch.complex128 if self.dtype == torch.float64 else torch.complex64
+
+    @property
+    def rows_per_point(self) -> int:
+        """Real rows of a residual at a point."""
+        return (2 if self.compiled.is_complex else 1) * self.compiled.ir.n_shots
 
     def channels(self, field_index: int) -> tuple[slice, slice | None]:
         """Return the output channels of a field: real parts of all shots, then imaginary parts."""
@@ -227,27 +234,39 @@ class NetworkProblem:
         """Return all rows and their Jacobian (n_rows, n_parameters + n_unknowns)."""
         rows, blocks = [], []
         for residual in residuals:
-            leaves = [self._streams(module, side).detach().requires_grad_() for side in residual.sides]
-            scalars = unknowns.detach().requires_grad_()
-            values = [self.side_values(leaf, side, residual.index, scalars) for leaf, side in zip(leaves, residual.sides, strict=True)]
-            real = self._real_rows(values[0] if len(values) == 1 else values[0] - values[1], residual)
-            seeds = [torch.autograd.grad(row.sum(), leaves, retain_graph=True, allow_unused=True) for row in real]
+            real, seeds, columns = self._seeds(module, residual, unknowns)
             block = None
-            for position, side in enumerate(residual.sides):
-                stacked = torch.stack([torch.zeros_like(leaves[position]) if s[position] is None else s[position] for s in seeds])
-                part = residual_jacobian(module, side.inputs, None, side.layout, stacked)
+            for side, seed in zip(residual.sides, seeds, strict=True):
+                part = residual_jacobian(module, side.inputs, None, side.layout, seed)
                 block = part if block is None else block + part
             assert block is not None
-            if len(unknowns):
-                block = torch.cat([block, self._unknown_columns(residual, leaves, unknowns)], dim=1)
-            rows.append(real.detach().reshape(-1))
-            blocks.append(block)
+            rows.append(real)
+            blocks.append(torch.cat([block, columns], dim=1) if len(unknowns) else block)
         return torch.cat(rows), torch.cat(blocks)
+
+    def factored_rows(self, module: LayeredModule, residual: PreparedResidual, unknowns: torch.Tensor) -> tuple[torch.Tensor, RowFactors]:
+        """Return the rows of one residual and the factors of their Jacobian."""
+        real, seeds, columns = self._seeds(module, residual, unknowns)
+        sides = [module.layer_factors(side.inputs, None, side.layout, seed) for side, seed in zip(residual.sides, seeds, strict=True)]
+        return real, row_factors(sides, columns)
+
+    def _seeds(self, module: Any, residual: PreparedResidual, unknowns: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+        """Return the rows, their derivatives with respect to the output streams of each side, and with respect to the unknown scalars."""
+        leaves = [self._streams(module, side).detach().requires_grad_() for side in residual.sides]
+        scalars = unknowns.detach().requires_grad_()
+        values = [self.side_values(leaf, side, residual.index, scalars) for leaf, side in zip(leaves, residual.sides, strict=True)]
+        real = self._real_rows(values[0] if len(values) == 1 else values[0] - values[1], residual)
+        swept = [torch.autograd.grad(row.sum(), leaves, retain_graph=True, allow_unused=True) for row in real]
+        seeds = [
+            torch.stack([torch.zeros_like(leaf) if s[position] is None else s[position] for s in swept]) for position, leaf in enumerate(leaves)
+        ]
+        columns = self._unknown_columns(residual, leaves, unknowns) if len(unknowns) else real.new_zeros(real.numel(), 0)
+        return real.detach().reshape(-1), seeds, columns.detach()
 
     def _unknown_columns(self, residual: PreparedResidual, streams: Sequence[torch.Tensor], unknowns: torch.Tensor) -> torch.Tensor:
         """Return the derivatives of the rows with respect to the unknown scalars, (n_rows, n_unknowns)."""
         algebra, function = self.algebras[residual.index], self.unknown_functions[residual.index]
-        n_rows = (2 if self.compiled.is_complex else 1) * self.compiled.ir.n_shots * len(residual.weights)
+        n_rows = self.rows_per_point * len(residual.weights)
         columns = torch.zeros(n_rows, len(unknowns), dtype=self.dtype, device=self.device)
         if function is None:
             return columns

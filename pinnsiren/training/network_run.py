@@ -19,6 +19,7 @@ from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.network_schedules import Collocation
 from pinnsiren.training.network_start import start_network
+from pinnsiren.training.parallel import ALONE
 from pinnsiren.training.probes import probe_points, without_free_constants
 
 ESTIMATE_SHARE = 0.15  # of the budget is kept for the error estimate
@@ -154,18 +155,31 @@ class NetworkRun(AbstractRun):
         self.estimate_seconds = self.settings.clock() - start
         self.next_estimate = int(self.steps * 1.6) + 1
 
+    ranks = ALONE
+
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
-        """Stop at the tolerance, at the budget, or when no step lowers the residual."""
-        limit = max(self.settings.seconds * (1 - ESTIMATE_SHARE), self.settings.seconds - 1.5 * self.estimate_seconds)
-        self.deadline.allow(limit - elapsed)
-        self.whole.allow(self.settings.seconds - elapsed)
+        """Stop at the tolerance, at the budget, or when no step lowers the residual; of many processes, when the first does: clocks differ."""
+        if self.ranks.size == 1:
+            # Processes that looked at clocks of their own within a step would wait for each other's messages.
+            self.deadline.allow(self._limit() - elapsed)
+            self.whole.allow(self.settings.seconds - elapsed)
+        reason = self._own_reason(elapsed) if self.ranks.rank == 0 else None
+        agreed: tuple[str, str] | None
+        agreed, self.estimate = self.ranks.agree((reason, self.estimate))
+        return agreed
+
+    def _limit(self) -> float:
+        """Seconds after which only an estimate follows."""
+        return max(self.settings.seconds * (1 - ESTIMATE_SHARE), self.settings.seconds - 1.5 * self.estimate_seconds)
+
+    def _own_reason(self, elapsed: float) -> tuple[str, str] | None:
         if self.steps == 0:
             return None
         wanted = f"above the tolerance {self.settings.tolerance:.2g}"
         if self.estimate <= self.settings.tolerance:
             return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {self.settings.tolerance:.2g}"
         reserve = 2 * self.last_seconds if self.steps < FIRST_ESTIMATE else 0.0
-        out_of_time = elapsed + max(self.last_seconds, reserve) > limit
+        out_of_time = elapsed + max(self.last_seconds, reserve) > self._limit()
         out_of_steps = self.steps >= getattr(self.method, "maximum_steps", np.inf)
         stuck = self.stuck and not any(schedule.keeps_going(self.points) for schedule in self.schedules)
         if not (stuck or out_of_time or out_of_steps):

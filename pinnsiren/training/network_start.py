@@ -15,6 +15,7 @@ from pinnsiren.training.front_points import stretches_of
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.network_problem import NetworkProblem, PreparedResidual
 from pinnsiren.training.network_waves import start_on_waves, wave_relation
+from pinnsiren.training.parallel import ALONE, Ranks
 
 SMALLEST_FREQUENCY = 3.0  # a half wave and a little more over the scaled box
 EXTRA_FREQUENCY = 3.0  # of inputs that charts add, which vary once
@@ -66,34 +67,65 @@ def solve_last_layer(problem: NetworkProblem, module: Any, residuals: Sequence[P
     return float((rows + jacobian @ step).detach().pow(2).sum())
 
 
-def column_norms(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the norms of the columns, 1 for columns of zeros."""
-    norms = torch.linalg.vector_norm(matrix, dim=0)
+def column_norms(matrix: torch.Tensor, ranks: Ranks = ALONE) -> torch.Tensor:
+    """Return the norms of the columns, 1 for columns of zeros; of many processes, those of the rows of all."""
+    norms = torch.linalg.vector_norm(matrix, dim=0) if ranks.size == 1 else ranks.add(matrix.pow(2).sum(0)).sqrt()
     return torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
-def solve_damped(matrix: torch.Tensor, right: torch.Tensor, damping: float) -> torch.Tensor:
+def solve_damped(matrix: torch.Tensor, right: torch.Tensor, damping: float, ranks: Ranks = ALONE) -> torch.Tensor:
     """Solve min |A x - b|^2 + damping |D x|^2, D the column norms, by the normal equations of the scaled matrix with one refinement.
 
     A matrix that is not finite, of a step that went too far for instance, gives a solution that is not finite; LAPACK would refuse it.
+
+    Args:
+        matrix: A, of this process its rows.
+        right: b, the same.
+        damping: of the columns.
+        ranks: the processes of the run; all get the same solution.
     """
-    norms = column_norms(matrix)
+    norms = column_norms(matrix, ranks)
     scaled = matrix / norms
     n = matrix.shape[1]
     ridge = max(float(damping), 1e-13 if matrix.dtype == torch.float64 else 1e-5)
-    factor, failed = torch.linalg.cholesky_ex(scaled.T @ scaled + ridge * torch.eye(n, dtype=matrix.dtype, device=matrix.device))
+    eye = torch.eye(n, dtype=matrix.dtype, device=matrix.device)
+    normal = ranks.add(scaled.T @ scaled)
+    factor, failed = torch.linalg.cholesky_ex(normal + ridge * eye)
     if int(failed):
-        if not bool(torch.isfinite(scaled).all()):
+        if not bool(torch.isfinite(normal).all()):
             return torch.full_like(norms, torch.nan)
-        stacked = torch.cat([scaled, ridge**0.5 * torch.eye(n, dtype=matrix.dtype, device=matrix.device)])
+        scaled, right = _triangle(scaled, right, ranks)
+        stacked = torch.cat([scaled, ridge**0.5 * eye])
         padded = torch.cat([right, torch.zeros(n, dtype=right.dtype, device=right.device)])
         direct: torch.Tensor = torch.linalg.lstsq(stacked, padded[:, None], driver="gels").solution[:, 0] / norms
         return direct
-    solution = torch.cholesky_solve((scaled.T @ right)[:, None], factor)
+    solution = torch.cholesky_solve(ranks.add(scaled.T @ right)[:, None], factor)
     # Refinement on the true residual recovers the digits that squaring the condition number costs.
     rest = right[:, None] - scaled @ solution
-    refined: torch.Tensor = solution + torch.cholesky_solve(scaled.T @ rest - damping * solution, factor)
+    refined: torch.Tensor = solution + torch.cholesky_solve(ranks.add(scaled.T @ rest) - damping * solution, factor)
     return refined[:, 0] / norms
+
+
+def _triangle(matrix: torch.Tensor, right: torch.Tensor, ranks: Ranks) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a system with the same solution as the rows of all processes: each sends the triangle of its own."""
+    if ranks.size == 1:
+        return matrix, right
+    triangle = torch.linalg.qr(torch.cat([matrix, right[:, None]], dim=1), mode="r").R
+    stacked = torch.cat([part.to(matrix.device) for part in ranks.gather(triangle.cpu())])
+    return stacked[:, :-1], stacked[:, -1]
+
+
+def orthonormal_basis(matrix: torch.Tensor, ranks: Ranks = ALONE) -> torch.Tensor:
+    """Return this process's rows of an orthonormal basis of the columns; of many processes by two QR factorisations (TSQR, Demmel et al. 2012)."""
+    own = torch.linalg.qr(matrix / column_norms(matrix, ranks), mode="reduced")
+    if ranks.size == 1:
+        whole: torch.Tensor = own.Q
+        return whole
+    triangles = ranks.gather(own.R.cpu())
+    joined = torch.linalg.qr(torch.cat(triangles).to(matrix), mode="reduced").Q
+    start = sum(len(triangle) for triangle in triangles[: ranks.rank])
+    basis: torch.Tensor = own.Q @ joined[start : start + len(triangles[ranks.rank])]
+    return basis
 
 
 def shift_parameters(module: Any, columns: slice, step: torch.Tensor) -> None:

@@ -1,10 +1,12 @@
-"""Many devices: the points of a trained run split over the processes that `torchrun` starts.
+"""Many devices: points or shots of a run split over the processes that `torchrun` starts.
 
     torchrun --nproc-per-node 2 -m pinnsiren solve PROBLEM --method adam
 
-Every process holds the whole network and a share of the chunks of points; one flat all-reduce in float64 per iteration sums loss and gradient, so
-that all processes take the same step. What depends on a clock is decided by process 0. A process that is lost ends the others with the model, and
-the checkpoint, of the last finished step. NCCL on GPUs, gloo on CPUs. Chunks do not depend on the number of processes: neither does the result.
+Trained methods: every process holds the whole network and a share of the points. Adam and L-BFGS sum loss and gradient by one flat all-reduce in
+float64 per evaluation; Gauss-Newton sums the normal equations, or the products of a step, or shares the tiles of a Gram matrix. So all processes take
+the same step. Least squares on many shots: every process solves its share of the shots without communication, and all have all at the end. What
+depends on a clock is decided by process 0. A process that is lost ends the others with the model, and the checkpoint, of the last finished step. NCCL
+on GPUs, gloo on CPUs. Shares do not change the sums: neither does the number of processes the result. Other methods refuse (`refuses_processes`).
 """
 
 import atexit
@@ -61,6 +63,46 @@ class Ranks:
         _guarded(lambda: dist.all_reduce(flat))
         return float(flat[0]), flat[1:]
 
+    def add(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes, the same bits on each.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        if self.size > 1:
+            tensor = tensor.contiguous()
+            _guarded(lambda: dist.all_reduce(tensor))
+        return tensor
+
+    def gather(self, own: Any) -> list[Any]:
+        """What each process has, by rank.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        found: list[Any] = [own] * self.size
+        if self.size > 1:
+            _guarded(lambda: dist.all_gather_object(found, own))
+        return found
+
+    def join_columns(self, own: torch.Tensor, n_columns: int) -> torch.Tensor:
+        """All columns of a matrix, of which every process has each `size`-th; on every process.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        if self.size == 1:
+            return own
+        whole = own.new_empty(len(own), n_columns)
+        for rank, part in enumerate(self.gather(own.cpu())):
+            whole[:, rank :: self.size] = part.to(own)
+        return whole
+
+    @property
+    def columns(self) -> slice:
+        """The columns of this process."""
+        return slice(self.rank, None, self.size)
+
     def agree(self, value: Any) -> Any:
         """The value that process 0 has.
 
@@ -72,6 +114,14 @@ class Ranks:
         box = [value]
         _guarded(lambda: dist.broadcast_object_list(box, src=0))
         return box[0]
+
+
+ALONE = Ranks()
+
+
+def launched_processes() -> int:
+    """Processes that `torchrun` started, this one included; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_available() and dist.is_torchelastic_launched() else 1
 
 
 def _guarded(communicate: Callable[[], object]) -> None:

@@ -19,22 +19,24 @@ WHOLE_BYTES = 2 << 30
 
 
 def solve_rows(
-    system: RowSystem, samples: list[PointSet], base: FittedModel | None, shot: int | None = None, whole_bytes: int = WHOLE_BYTES
+    system: RowSystem, samples: list[PointSet], base: FittedModel | None, shot: int | slice | None = None, whole_bytes: int = WHOLE_BYTES
 ) -> torch.Tensor:
     """Solve the equations linearised at a model (at zero for None).
 
     Returns:
-        (n_columns, n_shots), or (n_columns, 1) for the right-hand side of the one `shot` at whose field they were linearised.
+        (n_columns, n_shots), those of a slice of the shots, or (n_columns, 1) for the right-hand side of the one `shot` at whose field they were
+        linearised.
     """
-    wanted = slice(None) if shot is None else slice(shot, shot + 1)
+    wanted = slice(None) if shot is None else shot if isinstance(shot, slice) else slice(shot, shot + 1)
+    shot = shot if isinstance(shot, int) else 0
     n_columns = sum(basis.n_features for basis in system.bases)
     n_rows = sum(len(point_set.points) for point_set in samples)
     if n_rows * n_columns * system.dtype.itemsize <= whole_bytes:
-        matrix, right = system.rows(samples, base, shot or 0)
+        matrix, right = system.rows(samples, base, shot)
         return solve_least_squares(matrix, right[:, wanted])
     # Blocks of fewer rows than columns would spend their time on the triangle.
     rows = max(2 * n_columns, whole_bytes // (4 * n_columns * system.dtype.itemsize))
-    return solve_by_blocks((matrix, right[:, wanted]) for matrix, right in row_blocks(system, samples, base, shot or 0, rows))[0]
+    return solve_by_blocks((matrix, right[:, wanted]) for matrix, right in row_blocks(system, samples, base, shot, rows))[0]
 
 
 def row_blocks(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.training.method import FittedModel
+from pinnsiren.training.parallel import ALONE, Ranks
 from pinnsiren.training.row_blocks import WHOLE_BYTES, solve_rows
 from pinnsiren.training.row_system import RIDGE, RowSystem, jets_of, residual_system
 from pinnsiren.training.sampling import PointSet
@@ -93,9 +94,19 @@ class Factor:
 class MixedRows(RowSystem):
     """Rows whose right-hand sides are mixtures of the shots."""
 
-    def __init__(self, compiled: CompiledProblem, bases: tuple[Any, ...], device: torch.device, dtype: torch.dtype, mixing: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        compiled: CompiledProblem,
+        bases: tuple[Any, ...],
+        device: torch.device,
+        dtype: torch.dtype,
+        mixing: NDArray[Any],
+        ranks: Ranks = ALONE,
+    ) -> None:
         super().__init__(compiled, bases, device, dtype)
-        self.mixing = mixing
+        self.mixing, self.ranks = mixing, ranks
+        self._fitted: list[PointSet] | None = None
+        self._fitted_norm = 0.0
 
     def zeros(self) -> tuple[NDArray[Any], ...]:
         """Return coefficients of vanishing mixtures."""
@@ -118,7 +129,9 @@ class MixedRows(RowSystem):
         return np.asarray(total)
 
     def residual_norm(self, samples: list[PointSet], base: FittedModel) -> float:
-        """As `RowSystem.residual_norm`, per mixture."""
+        """As `RowSystem.residual_norm`, per mixture; what `fit` left at its own points comes from its rows, without derivatives."""
+        if samples is self._fitted:
+            return self._fitted_norm
         n_shots, n_mixtures = self.mixing.shape
         return super().residual_norm(samples, base) * float(np.sqrt(n_shots / n_mixtures))
 
@@ -128,21 +141,25 @@ class MixedRows(RowSystem):
             return solve_rows(self, samples, None, whole_bytes=whole_bytes), None
         matrix, right = self.rows(samples, None)
         factor = Factor.of(matrix, samples)
-        return factor.solve(right), factor
+        coefficients = factor.solve(right)
+        left = torch.linalg.vector_norm(matrix @ coefficients - right)
+        self._fitted, self._fitted_norm = samples, float(left) / float(np.sqrt(self.mixing.shape[1]))
+        return coefficients, factor
 
     def _is_large(self, samples: list[PointSet], whole_bytes: int = WHOLE_BYTES) -> bool:
         n_columns = sum(basis.n_features for basis in self.bases)
         return bool(sum(len(drawn.points) for drawn in samples) * n_columns * self.dtype.itemsize > whole_bytes)
 
     def solve_all(self, samples: list[PointSet], factor: Factor | None) -> torch.Tensor:
-        """Return the coefficients of all shots, (n_columns, n_shots)."""
-        plain = RowSystem(self.compiled, self.bases, self.device, self.dtype)
+        """Return the coefficients of all shots, (n_columns, n_shots); each process of the run solves its share."""
+        n_shots, own = len(self.mixing), self.ranks.columns
         if factor is None:
             if self._is_large(samples):
-                return solve_rows(plain, samples, None)
+                plain = RowSystem(self.compiled, self.bases, self.device, self.dtype)
+                return self.ranks.join_columns(solve_rows(plain, samples, None, own), n_shots)
             # A run that was resumed: the factor is not stored, and the same factor gives the same bits.
             factor = Factor.of(self.rows(samples, None)[0], samples)
-        return factor.solve(self._right_sides(factor.samples))
+        return self.ranks.join_columns(factor.solve(self._right_sides(factor.samples)[:, own]), n_shots)
 
     def _right_sides(self, samples: list[PointSet]) -> torch.Tensor:
         """Return the weighted right-hand sides of all shots, (n_rows, n_shots); the matrix is not assembled."""
@@ -160,5 +177,6 @@ class MixedRows(RowSystem):
     def norm_of_all(self, samples: list[PointSet], coefficients: torch.Tensor) -> float:
         """Return what `residual_norm` is for all shots: one product with the matrix, which costs less than their derivatives one by one."""
         matrix, right = RowSystem(self.compiled, self.bases, self.device, self.dtype).rows(samples, None)
-        norm = float(torch.linalg.vector_norm(matrix @ coefficients - right))
-        return float(norm / np.sqrt(len(self.mixing)))
+        own = self.ranks.columns
+        squares = (matrix @ coefficients[:, own] - right[:, own]).abs().pow(2).sum()
+        return float(torch.sqrt(self.ranks.add(squares) / len(self.mixing)))

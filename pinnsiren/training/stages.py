@@ -48,6 +48,10 @@ class Stages(AbstractMethod):
             return Suitability(False, "; ".join(refusals), np.inf)
         return Suitability(True, ", then ".join(method.name for method in self.methods), max(j.cost for j in judgements))
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """What the first stage that refuses says."""
+        return next((reason for method in self.methods if (reason := method.refuses_processes(compiled))), "")
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> "StagesRun":
         """Begin with the first stage."""
         return StagesRun(self, compiled, settings)
@@ -77,7 +81,8 @@ class StagesRun(AbstractRun):
         share = self.settings.seconds / len(self.method.methods)
         last = self.index == len(self.method.methods) - 1
         over = self.run.stuck or self.run.steps >= getattr(self.run.method, "maximum_steps", np.inf) or self.stage_used > share
-        if not last and self.run.steps and over:
+        # Clocks of processes differ.
+        if not last and self.run.steps and self.run.ranks.agree(over):
             self.index, self.stage_used = self.index + 1, 0.0
             self._hand_over(self._begin(self.index))
         numbers = {"stage": float(self.index), **self.run.step()}
