@@ -21,7 +21,7 @@ from pinnsiren.training import dual_system, least_squares, sketched_system
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.shot_mixing import Factor
 torch.set_num_threads(1)
-row_factors.TILE_ROWS["cpu"] = 10
+row_factors.TILE_ROWS["cpu"], row_factors.ELEMENT_COST["cpu"] = 10, -1e9  # factors for narrow layers, too
 work = {}
 
 def counted(owner, name, amount):

@@ -165,6 +165,18 @@ def squared_norms(rows: RowFactors) -> Tensor:
     return torch.cat([*pieces, rows.others.pow(2).sum(0)])
 
 
+def sums_of_squares(vector: Tensor, like: RowFactors) -> Tensor:
+    """Squares of a vector of parameters, (P,), summed as `squared_norms` sums the squares of columns."""
+    pieces, start = [], 0
+    for layer in like.layers:
+        width_out, width_in = layer.adjoints.shape[-1], layer.inputs.shape[-1]
+        weight = vector[start : start + width_out * width_in].view(width_out, width_in).pow(2)
+        start += width_out * width_in
+        pieces += [weight.sum(1), weight.sum(0), vector[start : start + width_out].pow(2)]
+        start += width_out
+    return torch.cat([*pieces, vector[start:].pow(2)])
+
+
 def row_squares(rows: RowFactors) -> Tensor:
     """Squared norms of the rows, summed over the residuals at a point, (N,)."""
     total = rows.others.pow(2).sum(1).view(-1, rows.n_points).sum(0)

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pinnsiren.networks.row_factors import RowFactors, SeparableNorms, gram, separable_norms, squared_norms, tiles_of
+from pinnsiren.networks.row_factors import RowFactors, SeparableNorms, gram, separable_norms, squared_norms, sums_of_squares, tiles_of
 from pinnsiren.training.damped_system import AbstractDampedSystem
 from pinnsiren.training.parallel import ALONE, Ranks
+
+PROBES = 16  # columns of biases, which stand alone, are then known to a third
 
 
 class FactoredMatrix:
@@ -80,7 +82,8 @@ class DualSystem(AbstractDampedSystem):
     """
 
     def __init__(self, factors: Sequence[RowFactors], rows: Tensor, basis: Tensor | None = None, ranks: Ranks = ALONE) -> None:
-        self.matrix, self.rows, self.basis = FactoredMatrix(factors), rows, basis
+        norms = None if basis is None else projected_norms(factors, basis)
+        self.matrix, self.rows, self.basis = FactoredMatrix(factors, norms), rows, basis
         self.norms = self.matrix.norms
         gram_matrix = self.matrix.gram(ranks)
         if basis is not None:
@@ -109,3 +112,20 @@ class DualSystem(AbstractDampedSystem):
 
     def _projected(self, rows: Tensor) -> Tensor:
         return rows if self.basis is None else rows - self.basis @ (self.basis.T @ rows)
+
+
+def projected_norms(factors: Sequence[RowFactors], basis: Tensor) -> SeparableNorms:
+    """Return the separable norms of P J: with w of random signs, (J^T P w)_j^2 has the squared norm of column j of P J as its expectation.
+
+    Sums over a row or a column of a weight average over its entries as well, so that a few w are enough.
+    """
+    generator = torch.Generator().manual_seed(0)
+    total = None
+    for _ in range(PROBES):
+        signs = (2.0 * torch.randint(0, 2, (len(basis),), generator=generator) - 1.0).to(basis)
+        pieces = torch.split(signs - basis @ (basis.T @ signs), [part.n_rows for part in factors])
+        vector = torch.stack([part.transpose_product(piece) for part, piece in zip(factors, pieces, strict=True)]).sum(0)
+        squares = sums_of_squares(vector, factors[0])
+        total = squares if total is None else total + squares
+    assert total is not None
+    return separable_norms(total / PROBES, factors[0])

@@ -5,7 +5,7 @@ Input: numbers of rows and parameters, memory. Output: `StepChoice`.
 | residuals n, parameters P | equations of the step | work |
 |---|---|---|
 | n < P, n up to `exact_rows` | dual, Gram matrix n x n from the factors of the streams | 2 n^2 W S^2 per layer, or n^2 W^2 where that is less |
-| P up to `exact_rows`, Jacobian fits | normal, P x P from the Jacobian | 2 n P^2 |
+| P up to `exact_rows`, Jacobian fits | normal, P x P from the Jacobian; for n < P and narrow layers dual | 2 n P min(n, P) |
 | P up to `exact_rows`, it does not | normal, summed over pieces of the points | 2 n P^2 |
 | both above `exact_rows` | conjugate gradients on all rows, preconditioned by a sketch | 8 S n P per iteration |
 """
@@ -53,12 +53,15 @@ def choose_step(
     is_layered = isinstance(module, LayeredModule) and module.n_parameters == sum(p.numel() for p in module.layers.parameters())
     if is_layered and min(n_rows, n_parameters) > exact_rows:
         return StepChoice("sketch", f"{counts}: conjugate gradients on all rows, preconditioned by a sketch of {exact_rows // 2}")
-    if is_layered and n_rows < n_parameters - n_eliminated:
-        layers = f"{_layers_from_factors(compiled, module)} of {len(module.layers)} layers"
+    cheaper = _layers_from_factors(compiled, module) if is_layered else 0
+    fits = n_rows * n_parameters * itemsize <= jacobian_bytes
+    if is_layered and n_rows < n_parameters - n_eliminated and (cheaper or not fits):
+        layers = f"{cheaper} of {len(module.layers)} layers"
         return StepChoice("factors", f"{counts}: Gram matrix of the residuals from the factors of the streams in {layers}, no Jacobian")
-    if n_rows * n_parameters * itemsize > jacobian_bytes:
+    if not fits:
         return StepChoice("sums", f"{counts}: normal equations summed over pieces of the points, no Jacobian")
-    return StepChoice("jacobian", f"{counts}: normal equations of the Jacobian")
+    form = "dual" if n_rows < n_parameters - n_eliminated else "normal"
+    return StepChoice("jacobian", f"{counts}: {form} equations of the Jacobian")
 
 
 def _layers_from_factors(compiled: CompiledProblem, module: LayeredModule) -> int:
