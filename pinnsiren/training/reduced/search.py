@@ -135,7 +135,8 @@ class Search:
 
     def _go_on(self, floor_known: bool) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
-        if not (self.phi <= 1 or self._stalls() or self._overfits(floor_known)):
+        low_enough = self.phi <= 1 or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
+        if not low_enough:
             self.weight *= self.lowering if self.sampled or self.phi <= FAR else min(self.lowering, LOWERING_FAR)
             return
         if self.group < self.last:
