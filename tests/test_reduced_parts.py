@@ -297,6 +297,12 @@ def test_a_lower_weight_has_to_gain_something(second, done):
     assert found.done == done
 
 
+def test_a_weight_that_was_low_enough_between_two_phases_stays():
+    found = search_with(1.05, 1.02, least_gain=2e-3, polishing=True, polish=0)
+    found._go_on(True)
+    assert found.done and found.weight == 1.0
+
+
 # -- contrast given back --------------------------------------------------------------------------------------------------------------------------
 
 N = int(ACTIVE.sum())

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
-POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 1, 1  # rounds at the last weight
+POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
 # at any weight of their interface; below, its ripples explain the noise.
 LEAST_GAIN = 4.0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import StateTree
 from pinnsiren.training.reduced.beliefs import Belief, TwoPhaseMedium
+from pinnsiren.training.reduced.gauss_newton import STALLED as STALLED_DESCENT
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
@@ -32,7 +33,9 @@ LOWERING, RAISING = 1 / 3, 3.0
 # Far from the noise the weight falls faster: only precise data, whose descent would take a dozen weights, get there.
 FAR, LOWERING_FAR = 30.0, 0.1
 STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
-PASSING = 1e-2  # relative decrease of the objective below which the next weight gains more than another step
+# Relative decrease of the objective below which the next weight gains more than another step: where noise is declared, and where it is not, so that
+# data may be precise and take a dozen weights more.
+PASSING, PASSING_PRECISE = 3e-3, 1e-2
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
 FEWEST_WEIGHTS = 3
 MOST_WEIGHTS = 14
@@ -128,7 +131,8 @@ class Search:
         self.sampled = survey.sampled is not None
         # With rows of some receivers a small decrease may be the chance of their draw.
         self.passing = has_prior and not self.polishing and not self.sampled
-        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, *([PASSING] if self.passing else []))
+        enough = (PASSING if floor_known else PASSING_PRECISE) if self.passing else STALLED_DESCENT
+        here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
         checked = here
         if kept is not None:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
@@ -182,7 +186,8 @@ class Search:
 
     def _go_on(self, floor_known: bool) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
-        if not (self.phi <= 1 or self._stalls() or self._overfits(floor_known)):
+        low_enough = self.phi <= 1 or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
+        if not low_enough:
             self.weight *= self.lowering if self.sampled or self.phi <= FAR else min(self.lowering, LOWERING_FAR)
             return
         if self.group < self.last:
