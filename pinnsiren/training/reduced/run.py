@@ -186,9 +186,7 @@ class ReducedRun(AbstractRun):
         self.survey.correct(model, fine_model(chosen.medium, self.survey.finer))
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
-        # All traces bear more of the prior than those of a candidate, whose last weight may have gone below the noise by the whole factor of a step.
-        raised = RAISING**2 if self.survey.sampled is None else RAISING
-        final.group, final.weight, final.polish, final.lowering = final.last, raised * chosen.weight, POLISH, FINE_LOWERING
+        final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
         if chosen.sharpening is not None:
             final.fit.prior, final.weight = chosen.fit.prior, chosen.weight
             before = chosen.sharpening.rounds
