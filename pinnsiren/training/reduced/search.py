@@ -33,9 +33,9 @@ LOWERING, RAISING = 1 / 3, 3.0
 # Far from the noise the weight falls faster: only precise data, whose descent would take a dozen weights, get there.
 FAR, LOWERING_FAR = 30.0, 0.1
 STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
-# Relative decrease of the objective below which the next weight gains more than another step: where noise is declared, and where it is not, so that
-# data may be precise and take a dozen weights more.
-PASSING, PASSING_PRECISE = 3e-3, 1e-2
+# Relative decrease of the objective below which the next weight gains more than another step, where the noise is not declared: data may be precise
+# and take a dozen weights more. Where it is declared, steps left out cost contrast.
+PASSING = 1e-2
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
 FEWEST_WEIGHTS = 3
 MOST_WEIGHTS = 14
@@ -131,7 +131,7 @@ class Search:
         self.sampled = survey.sampled is not None
         # With rows of some receivers a small decrease may be the chance of their draw.
         self.passing = has_prior and not self.polishing and not self.sampled
-        enough = (PASSING if floor_known else PASSING_PRECISE) if self.passing else STALLED_DESCENT
+        enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
         here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
         checked = here
         if kept is not None:

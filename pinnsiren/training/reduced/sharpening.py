@@ -1,8 +1,8 @@
 """Contrast given back: rounds of a strong convex prior, each with the Bregman distance from the medium of the round before.
 
-A convex prior that hides the noise takes contrast away from thin layers. At a weight ten times that of the noise level, and with the distance from
-the last medium in the prior's place, what is large comes back first and phi falls round by round (inverse scale space: Osher, Burger, Goldfarb, Xu
-and Yin 2005, https://doi.org/10.1137/040605412). Noise would come back in the end: traces held back say when to stop, and for all traces together
+A convex prior that hides the noise takes contrast away from thin layers. At a weight some thirty times that of the noise level, and with the distance
+from the last medium in the prior's place, what is large comes back first and phi falls round by round (inverse scale space: Osher, Burger, Goldfarb,
+Xu and Yin 2005, https://doi.org/10.1137/040605412). Noise would come back in the end: traces held back say when to stop, and for all traces together
 the misfit that was best for them.
 
 Input: phi of every round, the medium. Output: whether to go on; the medium of the best round.
@@ -21,9 +21,9 @@ Array = NDArray[Any]
 
 # Weight of the rounds over the one at which the prior met the noise: the larger, the finer the rounds and the more of them. The first round has to
 # hide as much again as the noise, or the weight is raised: what a search has at its last weight depends on how far its few steps have come.
-RAISED, HIDDEN, MOST_RAISINGS = 10.0, 2.0, 3
+RAISED, HIDDEN, MOST_RAISINGS = 30.0, 2.0, 2
 STEPS = 2  # of Gauss-Newton per round: the distance keeps what a round leaves unfinished for the next
-MOST_ROUNDS, MOST_FINAL = 14, 4
+MOST_ROUNDS, MOST_FINAL = 10, 3
 PATIENCE = 2  # rounds without a gain on the traces held back
 
 
