@@ -19,6 +19,7 @@ from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, Belief
 from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
+from pinnsiren.training.reduced.roughness import Roughness
 from pinnsiren.training.reduced.search import RAISING, Search, build_search, resolving
 from pinnsiren.training.reduced.sharpening import MOST_FINAL, Sharpening, is_convex
 from pinnsiren.training.reduced.survey import read_survey
@@ -205,7 +206,7 @@ class ReducedRun(AbstractRun):
     def _add_phases(self, medium: TwoPhaseMedium, belief: Belief) -> None:
         declared, final = self.survey.declared, self.searches[FINAL]
         start = np.log(declared.start.ravel()[declared.active.ravel()])
-        assert final.fit.prior is not None, "two phases are told apart in a medium of few edges"
+        assert isinstance(final.fit.prior, Roughness), "two phases are told apart in a medium of few edges"
         # Between two phases the total variation is the length of their interface, wherever in its cells that lies; a lower power draws it to the
         # rims of cells. It starts with the say that the prior before it had.
         length, change = replace(final.fit.prior, power=1.0), final.fit.change()
