@@ -23,7 +23,7 @@ Array = NDArray[Any]
 # hide as much again as the noise, or the weight is raised: what a search has at its last weight depends on how far its few steps have come.
 RAISED, HIDDEN, MOST_RAISINGS = 30.0, 2.0, 2
 STEPS = 2  # of Gauss-Newton per round: the distance keeps what a round leaves unfinished for the next
-MOST_ROUNDS, MOST_FINAL = 10, 3
+MOST_ROUNDS, MOST_FINAL = 7, 2
 PATIENCE = 2  # rounds without a gain on the traces held back
 
 

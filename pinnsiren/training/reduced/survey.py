@@ -23,7 +23,7 @@ GRID_ERROR, AT_POINTS = 3e-3, 16.0
 CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
 LEAST_ERROR = 3e-4
 FINER_SCHEME, FINER_COST = "order4", 4  # solves on the grid of the run that one on the finer grid counts for: its nodes are four times as many
-MOST_ENTRIES, FEWEST_SAMPLED = 3_000_000, 12  # of a complex Jacobian of two frequencies, 50 MB; beyond, a quarter of the receivers, these at least
+MOST_ENTRIES, FEWEST_SAMPLED = 3_000_000, 12  # of a complex Jacobian of two frequencies, 50 MB; beyond, a third of the receivers, these at least
 UNIFORM = 1e-6
 COARSE = 8.0  # points per wavelength below which the grid is wrong by as much as usual noise, and corrected from the start on
 ASSUMED_NOISE = 1e-4  # where none is declared, until it is estimated
@@ -76,7 +76,7 @@ class Survey:
         rows = self.alive.sum() * min(2, len(self.order))
         if rows * int(self.declared.active.sum()) <= MOST_ENTRIES:
             return None
-        return max(FEWEST_SAMPLED, len(self.declared.acquisition.receivers) // 4)
+        return max(FEWEST_SAMPLED, len(self.declared.acquisition.receivers) // 3)
 
     @property
     def starts_uniform(self) -> bool:
