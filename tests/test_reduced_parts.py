@@ -32,8 +32,8 @@ BOUNDS = (0.2, 2.0)
 STEP, DERIVATIVE_TOLERANCE = 1e-5, 1e-6
 
 
-def medium(seed=0, width=12):
-    network = NetworkMedium(Siren(width, 2, omega_0=8.0, omega_hidden=8.0), GRID, START, ACTIVE, BOUNDS, seed)
+def medium(seed=0, width=12, cells=True):
+    network = NetworkMedium(Siren(width, 2, omega_0=8.0, omega_hidden=8.0), GRID, START, ACTIVE, BOUNDS, seed, cells)
     vector = network.vector()
     network.move_to(vector + 0.02 * np.random.default_rng(seed).normal(size=vector.size))
     return network
@@ -222,7 +222,7 @@ def test_an_answer_that_traces_do_not_tell_from_its_witness_is_charged_with_the_
 
 def test_a_start_that_varies_keeps_its_values_on_the_nodes():
     start = START + 0.1 * GRID.nodes[0]
-    found = NetworkMedium(Siren(6, 2), GRID, start, ACTIVE, BOUNDS, 0)
+    found = NetworkMedium(Siren(6, 2), GRID, start, ACTIVE, BOUNDS, 0, cells=True)
     assert found.model() == pytest.approx(start, rel=1e-12)
     assert len(found.points_of_cells(nodes(), np.array(GRID.step))) == int(ACTIVE.sum())
 
@@ -275,9 +275,9 @@ def search_with(*misfits, **settings):
     return found
 
 
-@pytest.mark.parametrize(("misfit", "sampled", "factor"), [(500.0, False, 0.1), (5.0, False, 1 / 3), (500.0, True, 1 / 3)])
-def test_far_from_the_noise_the_weight_falls_faster_where_all_rows_are_known(misfit, sampled, factor):
-    found = search_with(misfit, sampled=sampled)
+@pytest.mark.parametrize(("misfit", "hurries", "factor"), [(500.0, True, 0.1), (5.0, True, 1 / 3), (500.0, False, 1 / 3)])
+def test_far_from_the_noise_the_weight_of_a_search_that_hurries_falls_faster(misfit, hurries, factor):
+    found = search_with(misfit, hurries=hurries)
     found._go_on(True)
     assert found.weight == pytest.approx(factor) and not found.done
 

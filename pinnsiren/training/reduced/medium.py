@@ -4,8 +4,9 @@
 
 t is the start behind the inverse transform and `slope` the derivative there: m starts where it was declared, and log m moves as s does at first.
 
-Waves feel the mean of m over the cell of a node, not its value there: nodes carry means over points of their cells, so that the network may have an
-edge between two nodes. Around a start that varies, nodes carry values.
+Waves feel the mean of m over the cell of a node, not its value there. Where edges are believed to be sharp, nodes carry means over points of their
+cells, so that the network may have an edge between two nodes; a prior that counts edges by differences between nodes would draw it to the rims of
+cells (its search then ends in other minima), so that nodes carry values for it.
 
 Input: grid, bounds, start, where the medium may change, network record, seed. Output: `NetworkMedium`.
 """
@@ -40,12 +41,15 @@ class NetworkMedium:
         active: (n_x, n_y), where it may change.
         bounds: of the squared slowness.
         seed: of the initialisation.
+        cells: whether nodes carry means over their cells; around a start that varies they never do.
 
     Attributes:
         active: (n_nodes,), where the medium may change.
     """
 
-    def __init__(self, network: AbstractNetwork, grid: Grid, start: Array, active: Array, bounds: tuple[float, float], seed: int) -> None:
+    def __init__(
+        self, network: AbstractNetwork, grid: Grid, start: Array, active: Array, bounds: tuple[float, float], seed: int, cells: bool = False
+    ) -> None:
         self._start, self.active = start, active.ravel()
         self._low, self._range = float(np.log(bounds[0])), float(np.log(bounds[1] / bounds[0]))
         nodes = np.stack([axis.ravel() for axis in grid.nodes], axis=-1)
@@ -56,7 +60,7 @@ class NetworkMedium:
         self.module = network.build(2, 1, seed=seed)
         self._first = network.build(2, 1, seed=seed)
         changing = start.ravel()[self.active]
-        self._cell_points = CELL_POINTS if np.ptp(changing) <= UNIFORM * np.max(changing) else 1
+        self._cell_points = CELL_POINTS if cells and np.ptp(changing) <= UNIFORM * np.max(changing) else 1
         self._inputs = self._scaled(self.points_of_cells(nodes[self.active], np.array(grid.step)))
         self._offset = self._network(self._inputs)
         self._logit, self._slope = self._transform(changing)

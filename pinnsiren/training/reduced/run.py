@@ -88,9 +88,15 @@ class ReducedRun(AbstractRun):
         self.shots = np.random.default_rng(settings.seed + 1)
         self.heard = self._start_misfit()
 
+    @property
+    def _hurries(self) -> bool:
+        """Noise that is not declared may be none at all; with rows of some receivers a small decrease may be the chance of their draw."""
+        return any(self.survey.declared.undeclared) and self.survey.sampled is None
+
     def _candidate(self, belief: Belief) -> Search:
         search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
-        search.polish = POLISH_CANDIDATE if self.survey.sampled is None else 0
+        search.hurries = self._hurries
+        search.polish = POLISH_CANDIDATE if self._hurries else 0
         return search
 
     # -- steps --------------------------------------------------------------------------------------------------------------------------------
@@ -188,6 +194,7 @@ class ReducedRun(AbstractRun):
         final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
         final.medium.move_to(chosen.medium.vector())
         final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
+        final.hurries = self._hurries
         if chosen.sharpening is not None:
             final.fit.prior, final.weight = chosen.fit.prior, chosen.weight
             before = chosen.sharpening.rounds
@@ -198,7 +205,7 @@ class ReducedRun(AbstractRun):
     def _begin_phases(self, shown: Search) -> None:
         """Separate the medium of a search into two phases."""
         declared = self.survey.declared
-        network = build_search(self.survey, shown.belief, self.method.network, self.settings.seed, self._expired).medium
+        network = build_search(self.survey, shown.belief, self.method.network, self.settings.seed, self._expired, cells=True).medium
         network.move_to(shown.medium.vector())
         self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), shown.belief)
         self.stage = len(self.searches) - 1
@@ -213,7 +220,7 @@ class ReducedRun(AbstractRun):
         weight = final.weight * final.fit.prior.value(change) / length.value(change)
         fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start)
         count = 2 * int(self.survey.alive.sum()) * len(self.survey.order)
-        self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, least_gain=LEAST_GAIN / count))
+        self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, hurries=True, least_gain=LEAST_GAIN / count))
 
     def _conclude(self) -> None:
         # The last one is the answer: of two media of two phases the one that meets the data better.
@@ -350,8 +357,8 @@ class ReducedRun(AbstractRun):
 
     def _restore_search(self, state: StateTree) -> None:
         belief = BELIEFS[str(state["belief"])]
-        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
         levels = np.atleast_1d(np.asarray(state["levels"], dtype=float))
+        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired, cells=levels.size == 2)
         if levels.size == 2:
             declared = self.survey.declared
             self._add_phases(TwoPhaseMedium(search.medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1]))), belief)

@@ -30,11 +30,10 @@ Array = NDArray[Any]
 
 FIRST_WEIGHT = 20.0  # times the misfit of the start, at which a prior of a few percent of the nodes still hides the data
 LOWERING, RAISING = 1 / 3, 3.0
-# Far from the noise the weight falls faster: only precise data, whose descent would take a dozen weights, get there.
+# Far from the noise the weight of a search that hurries falls faster.
 FAR, LOWERING_FAR = 30.0, 0.1
 STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
-# Relative decrease of the objective below which the next weight gains more than another step, where the noise is not declared: data may be precise
-# and take a dozen weights more. Where it is declared, steps left out cost contrast.
+# Relative decrease of the objective below which the next weight gains more than another step, for a search that hurries.
 PASSING = 1e-2
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
 FEWEST_WEIGHTS = 3
@@ -60,7 +59,7 @@ class Search:
         polish: rounds at the last weight after the noise is met.
         polishing: whether the last weight is reached.
         passing: whether the last descent was left early for the next weight.
-        sampled: whether rows of some receivers stood for all.
+        hurries: whether weights far from the noise are passed quickly: precise data would take a dozen more. Steps left out cost contrast.
         lowering: factor from one weight to the next.
         least_gain: share of phi that a lower weight has to gain; zero for what the belief says.
         tried: (weight, phi, phi of the traces held back) of this group.
@@ -78,7 +77,7 @@ class Search:
     polish: int = 0
     polishing: bool = False
     passing: bool = False
-    sampled: bool = False
+    hurries: bool = False
     lowering: float = LOWERING
     least_gain: float = 0.0
     tried: list[tuple[float, float, float]] = field(default_factory=list)
@@ -128,9 +127,7 @@ class Search:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
-        self.sampled = survey.sampled is not None
-        # With rows of some receivers a small decrease may be the chance of their draw.
-        self.passing = has_prior and not self.polishing and not self.sampled
+        self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
         here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
         checked = here
@@ -188,7 +185,7 @@ class Search:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
         low_enough = self.phi <= 1 or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
         if not low_enough:
-            self.weight *= self.lowering if self.sampled or self.phi <= FAR else min(self.lowering, LOWERING_FAR)
+            self.weight *= min(self.lowering, LOWERING_FAR) if self.hurries and self.phi > FAR else self.lowering
             return
         if self.group < self.last:
             self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
@@ -220,6 +217,7 @@ class Search:
             "weight": self.weight,
             "polish": self.polish,
             "polishing": int(self.polishing),
+            "hurries": int(self.hurries),
             "tried": np.array(self.tried, dtype=float).reshape(-1, 3),
             "done": int(self.done),
             "relative": self.relative,
@@ -232,6 +230,7 @@ class Search:
         self.medium.move_to(np.asarray(state["vector"]))
         self.fit.damping, self.group, self.weight = float(state["damping"]), int(state["group"]), float(state["weight"])
         self.polish, self.polishing, self.done = int(state["polish"]), bool(state["polishing"]), bool(state["done"])
+        self.hurries = bool(state["hurries"])
         self.tried = [(float(a), float(b), float(c)) for a, b, c in np.asarray(state["tried"]).reshape(-1, 3)]
         self.relative = np.atleast_1d(np.asarray(state["relative"]))
         anchor = np.atleast_1d(np.asarray(state.get("anchor", []), dtype=float))
@@ -252,10 +251,10 @@ def resolving(network: Siren, belief: Belief, survey: Survey) -> Siren:
     return network.with_frequencies(frequency, frequency)
 
 
-def build_search(survey: Survey, belief: Belief, network: Siren, seed: int, expired: Callable[[], bool]) -> Search:
-    """Begin at the declared start."""
+def build_search(survey: Survey, belief: Belief, network: Siren, seed: int, expired: Callable[[], bool], cells: bool = False) -> Search:
+    """Begin at the declared start; with `cells`, nodes carry the mean of the medium over their cells."""
     declared = survey.declared
     grid = declared.modelling.grid
-    medium = NetworkMedium(resolving(network, belief, survey), grid, declared.start, declared.active, declared.bounds, seed)
+    medium = NetworkMedium(resolving(network, belief, survey), grid, declared.start, declared.active, declared.bounds, seed, cells)
     prior = None if belief.power is None else Roughness.on(grid, declared.start, declared.active, belief.power, belief.smoothing)
     return Search(belief, MediumFit(medium, prior, lambda phi, objective: None, expired), len(survey.order) - 1)
