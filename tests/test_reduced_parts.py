@@ -147,6 +147,19 @@ def test_a_descent_with_more_nodes_than_parameters_explains_the_data(monkeypatch
     assert after < 0.05 * before
 
 
+def test_a_descent_that_goes_on_where_the_last_one_ended_solves_nothing_twice():
+    true = simulator((7.0,))
+    acquisition = replace(true.acquisition, measurements=true.predicted(medium(seed=4).model()))
+    renewed = true.renewed(acquisition)
+    first, again, other = (LinearisedSimulator(renewed, (0,), kept, active=ACTIVE) for kept in (None, None, acquisition.measurements[0].real > 0))
+    fit = MediumFit(medium(), None, lambda phi, objective: None, lambda: False)
+    ended = fit.descend(first, 0.0, 1)
+    solves = renewed.wave_solves
+    assert fit.descend(again, 0.0, 0) is ended and renewed.wave_solves == solves
+    assert fit.descend(other, 0.0, 0) is not ended and renewed.wave_solves > solves
+
+
+
 @pytest.mark.parametrize(("belief", "frequency"), [("none", 10.0), ("few edges", 30.0)])
 def test_networks_keep_their_frequencies_until_the_box_holds_more_waves(belief, frequency):
     # 13 radians from the middle to the rim: k = 26 in half a unit.
@@ -364,24 +377,47 @@ def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
     assert lost > 0.05 and abs(left) < 0.2 * lost
 
 
-def test_rounds_go_on_from_a_search_and_resume():
+@pytest.fixture(scope="module")
+def rounds_begun():
+    """A survey and a function that gives a search with total variation at its end, about to begin rounds."""
     survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=False, seed=0)
-    search, resumed = (build_search(survey, BELIEFS["total variation"], ps.Siren(16, 2), 0, lambda: False) for _ in range(2))
-    kept = ~survey.held
+    search = build_search(survey, BELIEFS["total variation"], ps.Siren(16, 2), 0, lambda: False)
     while not search.done:
-        search.advance(survey, kept, True)
-    met, phi = search.checked, search.phi
-    search.begin_sharpening()
-    while search.sharpening.rounds == 0:
-        assert search.advance(survey, kept, True).misfit > 0 and not search.done
-    assert search.phi > 1.5 * phi
-    search.advance(survey, kept, True)
+        search.advance(survey, ~survey.held, True)
+    ended = search.state()
+
+    def begin():
+        found = build_search(survey, BELIEFS["total variation"], ps.Siren(16, 2), 0, lambda: False)
+        found.restore(ended)
+        found.begin_sharpening()
+        return found
+
+    return survey, search, begin
+
+
+def test_rounds_begin_where_much_is_hidden_and_resume(rounds_begun):
+    survey, ended, begin = rounds_begun
+    search, resumed = begin(), begin()
+    while search.sharpening.rounds < 2:
+        search.advance(survey, ~survey.held, True)
+        assert search.sharpening.rounds != 1 or search.phi > 1.5 * ended.phi
     resumed.restore(search.state())
     for one in (search, resumed):
         while not one.done:
-            one.advance(survey, kept, True)
-    assert search.checked < met
+            one.advance(survey, ~survey.held, True)
+    assert search.checked < ended.checked
     np.testing.assert_allclose(resumed.medium.vector(), search.medium.vector(), rtol=1e-10, atol=1e-12)
+
+
+def test_rounds_that_gain_nothing_are_forgotten(rounds_begun):
+    survey, ended, begin = rounds_begun
+    search = begin()
+    search.sharpening.before = (search.sharpening.before[0], search.sharpening.before[1], 0.0)
+    search.sharpening.most = 2
+    while not search.done:
+        search.advance(survey, ~survey.held, True)
+    assert search.sharpening is None and search.weight == ended.weight and isinstance(search.fit.prior, Roughness)
+    np.testing.assert_array_equal(search.medium.vector(), ended.medium.vector())
 
 
 # -- the declaration ------------------------------------------------------------------------------------------------------------------------------

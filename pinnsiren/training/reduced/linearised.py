@@ -98,6 +98,16 @@ class LinearisedSimulator:
         observed = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
         self.kept = observed if kept is None else observed & kept
 
+    def asks_the_same(self, other: "LinearisedSimulator") -> bool:
+        """Whether another one gives the same answers: frequencies, traces, units, corrections."""
+        return (
+            other.simulator is self.simulator
+            and other.corrections is self.corrections
+            and (other.frequencies, other.sampled) == (self.frequencies, self.sampled)
+            and np.array_equal(other.kept, self.kept)
+            and np.array_equal(other.active, self.active)
+        )
+
     def linearise(self, model: Array, derivative: bool = True) -> Linearisation:
         """Solve for all shots, and for all receivers when the derivative is asked for."""
         parts = [self._one(number, model, derivative) for number in self.frequencies]

@@ -143,7 +143,9 @@ class Search:
 
     def begin_sharpening(self) -> None:
         """Go on with rounds, all frequencies together."""
-        self.sharpening, self.weight, self.group, self.done = Sharpening(hidden=HIDDEN * self.phi), RAISED * self.weight, self.last, False
+        before = (self.weight, self.phi, self.checked)
+        self.sharpening = Sharpening(hidden=HIDDEN * self.phi, before=before, first=self.medium.vector())
+        self.weight, self.group, self.done = RAISED * self.weight, self.last, False
 
     def _sharpen(self, survey: Survey, kept: Array | None) -> Linearisation:
         """One round at a weight that hides what is small, with the distance from the medium of the round before."""
@@ -160,15 +162,24 @@ class Search:
         self.done = self.sharpening.note(here.misfit, checked.misfit, self.medium.vector())
         if self.done and kept is not None:
             self.end_sharpening()
-        self.anchor()
+        else:
+            self.anchor()
         return here
 
     def end_sharpening(self) -> None:
-        """Go back to the best of the rounds so far."""
+        """Go back to the best of the rounds so far, or to before them."""
+        assert self.sharpening is not None
         self.done = True
-        if self.sharpening is not None and self.sharpening.rounds:
+        if self.sharpening.best < self.sharpening.before[2]:
             self.medium.move_to(self.sharpening.vector)
             self.tried.append(min(self.tried[-self.sharpening.rounds :], key=lambda one: one[2]))
+            self.anchor()
+            return
+        self.medium.move_to(self.sharpening.first)
+        self.tried.append(self.sharpening.before)
+        self.weight, self.sharpening = self.sharpening.before[0], None
+        if isinstance(self.fit.prior, Distance):
+            self.fit.prior = self.fit.prior.roughness
 
     def anchor(self) -> None:
         """Let the prior charge from here on what is new beyond the medium as it is."""
