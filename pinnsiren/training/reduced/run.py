@@ -28,6 +28,7 @@ Array = NDArray[Any]
 
 # What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
 BETTER = 0.98
+BETTER_SAMPLED = 0.9  # where rows of some receivers stand for all, few steps leave a candidate a tenth of phi above where it would come
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
@@ -180,7 +181,8 @@ class ReducedRun(AbstractRun):
         for search in self.searches[:2]:
             search.ask_again(everywhere)
         first, second = self.searches[:2]
-        if self.method.prior == AUTO and second.group == second.last and second.checked < BETTER * first.checked:
+        better = BETTER if self.survey.sampled is None else BETTER_SAMPLED
+        if self.method.prior == AUTO and second.group == second.last and second.checked < better * first.checked:
             self.winner = 1
         if any(self.survey.declared.undeclared):
             self.survey.estimate_noise(self.searches[self.winner].relative)
