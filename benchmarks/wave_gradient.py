@@ -144,8 +144,8 @@ def measure(nodes: tuple[int, int], steps: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, nargs=2, default=(301, 151))
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--nodes", type=int, nargs=2, default=(201, 101))
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
