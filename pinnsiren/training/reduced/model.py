@@ -198,7 +198,7 @@ def reduced_model_from_state(compiled: CompiledProblem, state: StateTree) -> Red
     network = Siren(int(numbers["width"]), int(numbers["depth"]), numbers["omega_0"], numbers["omega_hidden"], numbers["output_scale"])
     seed, levels = int(state["seed"]), np.atleast_1d(np.asarray(state["levels"], dtype=float))
     medium: NetworkMedium | TwoPhaseMedium
-    medium = NetworkMedium(network, declared.modelling.grid, declared.start, declared.active, declared.bounds, seed)
+    medium = NetworkMedium(network, declared.modelling.grid, declared.start, declared.active, declared.bounds, seed, cells=levels.size == 2)
     if levels.size == 2:
         medium = TwoPhaseMedium(medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1])))
     medium.move_to(np.asarray(state["vector"]))
