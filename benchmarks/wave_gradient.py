@@ -2,7 +2,7 @@
 
     pip install deepwave                           # the peer
     python -m benchmarks.wave_gradient
-    python -m benchmarks.wave_gradient --nodes 101 61 --steps 200 --rounds 2 --output /tmp/trial.json
+    python -m benchmarks.wave_gradient --nodes 101 61 --steps 200 --rounds 2 --output out/trial.json
 
 A faster lens in a speed that grows with depth; one shot, receivers along the surface; J = 1/2 sum (traces - observed)^2, the observed traces from the
 map without the lens. Ours is the exact adjoint of the NumPy reference propagator of order 8 in space, and of order 2 or 4 in time; deepwave's is its

@@ -1,7 +1,9 @@
 """What every test shares: no window system, no chance, and the way to the measured data."""
 
 import configparser
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,18 @@ settings.load_profile("reproducible")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
+
+
+def _find_benchmarks() -> None:
+    """Make `benchmarks` importable by path: the checkout stays off sys.path, where its folders would shadow what is installed."""
+    folder = CHECKOUT / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    assert spec is not None and spec.loader is not None, f"{folder} is no package"
+    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["benchmarks"])
+
+
+_find_benchmarks()
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,12 @@
 """The benchmark of the derivative engine measures one thing in several ways, and keeps its promise on memory."""
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-if "benchmarks" not in sys.modules:
-    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
-    folder = CHECKOUT / "benchmarks"
-    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["benchmarks"])
 engine = importlib.import_module("benchmarks.engine")
 page = importlib.import_module("benchmarks.engine_page")
 ways = importlib.import_module("benchmarks.engine_ways")

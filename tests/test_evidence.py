@@ -1,8 +1,7 @@
 """Evidence: well-formed cases, rows that are resumed only where they hold, and a table that comes from the records alone."""
 
-import importlib.util
+import importlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +12,6 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-def _package(name):
-    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
-    if name not in sys.modules:
-        folder = CHECKOUT / name
-        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-
-
-_package("benchmarks")
 evidence = importlib.import_module("benchmarks.evidence")
 cases = importlib.import_module("benchmarks.evidence_cases")
 checks = importlib.import_module("benchmarks.evidence_checks")

@@ -1,9 +1,6 @@
 """Many shots of one operator: sizes are chosen on mixtures of them, all are solved, and the error that is claimed is that of all."""
 
 import importlib
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,12 +131,6 @@ def test_other_problems_are_not_mixed(problem):
 
 
 def test_the_benchmark_counts_declaring_compiling_and_solving():
-    checkout = Path(__file__).resolve().parent.parent
-    if "benchmarks" not in sys.modules:
-        folder = checkout / "benchmarks"
-        spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
-        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["benchmarks"])
     many_shots = importlib.import_module("benchmarks.many_shots")
     row = many_shots.run_survey(2, k=3.0, variance=0.02, seed=1, budget=60.0, tolerance=0.5)
     assert row["status"] == "success" and row["error"] < 0.5

@@ -1,21 +1,11 @@
 """The peers of the disc benchmark are given the equation that the catalogue declares, and a watch that stops them at the bar."""
 
 import importlib
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-if "benchmarks" not in sys.modules:
-    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
-    folder = CHECKOUT / "benchmarks"
-    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["benchmarks"])
 peers = importlib.import_module("benchmarks.disc_peers")
 command = importlib.import_module("benchmarks.time_to_one_percent")
 

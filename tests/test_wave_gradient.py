@@ -1,19 +1,9 @@
 """The benchmark of the gradient in time: the gradient is that of its misfit, and a peer that is absent is named."""
 
 import importlib
-import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-if "benchmarks" not in sys.modules:
-    # By path: the checkout stays off sys.path, where its folders would shadow what is installed.
-    folder = CHECKOUT / "benchmarks"
-    spec = importlib.util.spec_from_file_location("benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["benchmarks"])
 wave_gradient = importlib.import_module("benchmarks.wave_gradient")
 
 QUOTIENT, PEER = 1e-4, 1e-3  # a central difference of a smooth misfit; two propagators of the same orders
