@@ -38,6 +38,8 @@ class NetworkRun(AbstractRun):
         rows_per_parameter: real rows per parameter when `points` is None.
     """
 
+    ranks = ALONE  # until a method that splits its work joins the others
+
     def __init__(
         self, method: AbstractMethod, compiled: CompiledProblem, settings: RunSettings, points: int | None, rows_per_parameter: float
     ) -> None:
@@ -154,8 +156,6 @@ class NetworkRun(AbstractRun):
         self.estimate = float(np.hypot(estimate, known_errors(self.compiled)))
         self.estimate_seconds = self.settings.clock() - start
         self.next_estimate = int(self.steps * 1.6) + 1
-
-    ranks = ALONE
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
         """Stop at the tolerance, at the budget, or when no step lowers the residual; of many processes, when the first does: clocks differ."""
