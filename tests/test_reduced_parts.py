@@ -348,16 +348,17 @@ def test_priors_with_a_distance_are_the_convex_ones():
 
 def test_rounds_end_where_traces_held_back_gain_no_more_and_keep_the_best():
     rounds = Sharpening()
-    seen = [rounds.note(1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
+    seen = [rounds.note(4.0, 1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
     assert seen == [False, False, False, False, False, True]
     assert rounds.vector == [3.0] and rounds.best == 1.4
+    assert rounds.kept == (4.0, 1.0)  # the weight, and four quarters
 
 
 def test_rounds_of_all_traces_end_at_the_misfit_of_the_candidate():
     rounds = Sharpening(most=9, target=0.6)
-    assert [rounds.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
+    assert [rounds.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
     few = Sharpening(most=2)
-    assert [few.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
+    assert [few.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
 
 
 def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
