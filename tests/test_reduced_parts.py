@@ -378,6 +378,44 @@ def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
     assert lost > 0.05 and abs(left) < 0.2 * lost
 
 
+def test_the_weight_of_the_rounds_falls_to_ten_times_the_one_of_before_and_stays():
+    rounds, weight = Sharpening(before=(1.0, 1.0, 1.0)), 100.0
+    seen = [weight := rounds.next_weight(weight) for _ in range(12)]
+    assert seen[:2] == [70.0, pytest.approx(49.0)] and seen[-2:] == [10.0, 10.0]
+    assert rounds.next_weight(4.0) == 4.0  # never raised
+    rounds.note(5.0, 1.0, 1.0, np.zeros(1))
+    after = rounds.of_all_traces(0.5)
+    assert (after.rounds, after.strength, after.before, after.target) == (1, 0.2, rounds.before, 0.5)
+
+
+def test_rounds_take_as_many_receivers_as_memory_allows(monkeypatch):
+    survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=False, seed=0)
+    assert survey.sampled is None and survey.sampled_in_rounds is None
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES", 1)
+    assert survey.sampled == 12 and survey.sampled_in_rounds is None
+    entries = survey.alive.sum() * len(survey.order) * survey.declared.active.sum()
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES_ROUNDS", 13.5 / 14 * entries)
+    assert survey.linearised((0, 1)).sampled == 12 and survey.linearised((0, 1), in_rounds=True).sampled == 13
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(0.9, gauss_newton.LOWERING), (0.5, 1.0), (0.1, gauss_newton.RAISING)])
+def test_a_step_is_trusted_by_how_well_it_was_predicted(ratio, factor):
+    fit = MediumFit(medium(), None, lambda phi, objective: None, lambda: False)
+    before = fit.damping
+    fit._judge(ratio, 1e-12)
+    assert fit.damping == pytest.approx(factor * before)
+
+
+@pytest.mark.parametrize("width", [6, 12], ids=["nodes are more", "parameters are more"])
+def test_the_predicted_decrease_of_a_small_step_is_what_comes(width):
+    """Heavily damped, a step follows the gradient, whose decrease is known to first order whichever form the equations have."""
+    seen = []
+    fit = MediumFit(medium(width=width), None, lambda phi, objective: None, lambda: False, damping=1e4)
+    fit._judge = lambda ratio, least: seen.append(ratio)
+    fit.descend(LinearisedSimulator(simulator(), (0, 1), active=ACTIVE), 0.0, 1)
+    assert seen == [pytest.approx(1.0, abs=0.02)]
+
+
 @pytest.fixture(scope="module")
 def rounds_begun():
     """A survey and a function that gives a search with total variation at its end, about to begin rounds."""
