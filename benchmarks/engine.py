@@ -21,30 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pinnsiren.networks import residual_jacobian
-from pinnsiren.networks.gram import dual_gram, jacobian_transpose_product
 from pinnsiren.networks.split_products import Arithmetic, as_factor, multiply, product_error, tf32_allowed
 
-from .derivative_step import machine, relative_difference, seconds_of, spread
+from .derivative_step import busy_seconds, machine, relative_difference, spread
 from .engine_page import write_page
 from .engine_ways import DEPTH, WIDTH, Case, Step, build, bytes_kept, compiled_step, deepxde_step, forward_step, nested_step, streams_step
+from .gauss_newton_step import measure_gauss_newton
 
 GPU_SECONDS = 300  # after which no further row starts: with the longest, compiled, a run ends within eight minutes
 PRODUCTS = 3  # in a row: the first alone would find a cold cache
 RESULTS = Path(__file__).parent / "results"
 BARS = {"nested": {1: 1.5, 2: 2.8}, "compiled nested": {2: 2.3}, "biharmonic": 7.0, "share": 0.8, "bytes": 14_000, "memory growth": 1.05}
 """What the engine must reach on one CPU core: ratios by number of outputs, share of the product rate, bytes per point, peak memory."""
-
-
-def busy_seconds(step: Callable[[], object], device: str) -> float:
-    """Processor time of one call on one core, which other programs lengthen least; wall time on a GPU."""
-    if device != "cpu":
-        return seconds_of(step, device)
-    start = time.process_time()
-    step()
-    return time.process_time() - start
 
 
 def ways_of(case: Case, *, compile_nested: bool) -> tuple[dict[str, Step], dict[str, str]]:
@@ -161,41 +150,6 @@ def measure_memory(sizes: tuple[int, ...]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", _MEMORY, *map(str, sizes)], capture_output=True, text=True, check=True)
     peaks = {int(n): 1024 * int(kib) for n, kib in (line.split() for line in done.stdout.splitlines())}
     return {"peak_bytes": peaks, "growth": peaks[sizes[-1]] / peaks[sizes[0]], "seconds": time.perf_counter() - start}
-
-
-def measure_gauss_newton(n_residuals: int, width: int, device: str, rounds: int) -> dict[str, Any]:
-    """One exact dual Gauss-Newton step in float64: Gram matrix from the factors, Cholesky, direction; against an explicit Jacobian."""
-    case = Case("laplacian", n_residuals, 1, torch.float64, device, width)
-    built = build(case)
-    module, layout = built.module, case.layout
-    seeds = built.weights[None]
-    rows = torch.ones(n_residuals, dtype=torch.float64, device=device)
-
-    def finish(gram: Tensor) -> Tensor:
-        damping = 1e-6 * gram.diagonal().mean()
-        factor = torch.linalg.cholesky(gram + damping * torch.eye(len(gram), dtype=gram.dtype, device=device))
-        return torch.cholesky_solve(rows[:, None], factor)[:, 0]
-
-    def factors() -> Tensor:
-        parts = module.layer_factors(built.inputs, None, layout, seeds)
-        return jacobian_transpose_product(parts, finish(dual_gram(parts)))
-
-    def explicit() -> Tensor:
-        jacobian = residual_jacobian(module, built.inputs, None, layout, seeds)
-        return jacobian.t() @ finish(jacobian @ jacobian.t())
-
-    steps: dict[str, Callable[[], Tensor]] = {"factors": factors, "explicit Jacobian": explicit}
-    difference = relative_difference((steps["factors"](),), (steps["explicit Jacobian"](),))
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            seconds[name].append(busy_seconds(step, device))
-    return {
-        "n_residuals": n_residuals,
-        "n_parameters": module.n_parameters,
-        "milliseconds": {name: spread([1e3 * s for s in values]) for name, values in seconds.items()},
-        "difference": difference,
-    }
 
 
 def measure_graph(n_points: int, rounds: int, arithmetic: Arithmetic = "ieee") -> dict[str, Any]:
