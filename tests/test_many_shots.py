@@ -88,7 +88,7 @@ def test_residuals_of_mixtures_stand_for_those_of_all_shots():
     model = type(fit.model)(fit.model.bases, fit.model.frequencies, fitted.split(coefficients))
     assert fitted.residual_norm(samples, model) == pytest.approx(rows.residual_norm(list(samples), model), rel=1e-6)
     coefficients = torch.cat([rows.convert(part) for part in run.model().coefficients])
-    assert rows.norm_of_all(samples, coefficients) == pytest.approx(whole, rel=1e-6)
+    assert rows.norm_of_all(samples, coefficients, 8) == pytest.approx(whole, rel=0.3)
     assert rows.residual_norm(samples, fit.model) == pytest.approx(whole, rel=0.5)
 
 
