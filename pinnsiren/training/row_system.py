@@ -22,11 +22,17 @@ from pinnsiren.training.scaling import affine_parts, linear_weights, residual_sc
 RIDGE = 1e-14  # relative to columns of unit norm: keeps QR defined for redundant features without touching digits that matter
 
 
+def column_norms(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the norms of the columns, one for those that vanish; real and imaginary parts are squared apart, which spares a root per entry."""
+    parts = torch.view_as_real(matrix).flatten(1) if matrix.is_complex() else matrix
+    norms = torch.linalg.vector_norm(parts, dim=0)
+    norms = norms.view(-1, 2).norm(dim=1) if matrix.is_complex() else norms
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
 def solve_least_squares(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Solve min |A c - b|^2 + ridge by Householder QR with columns of unit norm."""
-    norms = torch.linalg.vector_norm(matrix, dim=0)
-    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-    n_columns = matrix.shape[1]
+    norms, n_columns = column_norms(matrix), matrix.shape[1]
     ridge = RIDGE * torch.eye(n_columns, dtype=matrix.dtype, device=matrix.device)
     stacked = torch.cat([matrix / norms, ridge])
     padded = torch.cat([right, torch.zeros(n_columns, right.shape[1], dtype=right.dtype, device=right.device)])

@@ -21,7 +21,7 @@ from pinnsiren.compiler.residual_program import ResidualProgram
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.parallel import ALONE, Ranks
 from pinnsiren.training.row_blocks import WHOLE_BYTES, solve_rows
-from pinnsiren.training.row_system import RIDGE, RowSystem, jets_of, residual_system
+from pinnsiren.training.row_system import RIDGE, RowSystem, column_norms, jets_of, residual_system
 from pinnsiren.training.sampling import PointSet
 from pinnsiren.training.source_span import SourceSpan, span_of
 
@@ -79,9 +79,7 @@ class Factor:
     @classmethod
     def of(cls, matrix: torch.Tensor, samples: list[PointSet]) -> "Factor":
         """Factorise; scaling and ridge as in `solve_least_squares`."""
-        norms = torch.linalg.vector_norm(matrix, dim=0)
-        norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-        n_rows, n_columns = matrix.shape
+        norms, (n_rows, n_columns) = column_norms(matrix), matrix.shape
         # LAPACK wants columns one after another: in this order it copies no more than once.
         stacked = matrix.new_zeros(n_columns, n_rows + n_columns).t()
         torch.div(matrix, norms, out=stacked[:n_rows])

@@ -56,9 +56,12 @@ def span_of(right: Tensor, allowed: float) -> SourceSpan | None:
     while n_missing := int((left > allowed).sum()):
         if basis.shape[1] + BLOCK > LARGEST_SHARE * n_shots:
             return None
-        new = columns[:, left > allowed]
+        missing = left > allowed
         if n_missing > BLOCK:
-            new = new @ torch.randn(n_missing, BLOCK, generator=generator, dtype=norms.dtype).to(new)
+            sums = torch.randn(n_shots, BLOCK, generator=generator, dtype=norms.dtype)
+            new = columns @ (sums.to(columns) * missing[:, None])
+        else:
+            new = columns[:, missing]
         for _ in range(2):  # once leaves what rounding made of the first subtraction
             new = new - basis @ (basis.mH @ new)
             new = torch.linalg.qr(new).Q
