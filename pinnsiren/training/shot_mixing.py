@@ -125,7 +125,7 @@ class MixedRows(RowSystem):
     @property
     def n_right(self) -> int:
         """Right-hand sides: one per mixture."""
-        return self.mixing.shape[1]
+        return int(self.mixing.shape[1])
 
     def measured(self, point_set: PointSet) -> NDArray[Any]:
         """As `RowSystem.measured`, mixed."""
