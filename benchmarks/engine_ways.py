@@ -18,6 +18,7 @@ from pinnsiren.compiler.stream_closure import close_streams
 from pinnsiren.compiler.streams import Operator, StreamLayout
 from pinnsiren.networks import Siren, SirenModule
 from pinnsiren.networks.split_products import Arithmetic
+from pinnsiren.training.graphed_step import WARM_UP
 
 WIDTH, DEPTH = 256, 3
 LAPLACIAN: Operator = (((2, 0), 1.0), ((0, 2), 1.0))
@@ -131,6 +132,29 @@ def _nested_functional(operator: str, function: Callable[[Tensor], Tensor], poin
             total = total + (gradient * weights[1:3, :, channel].t()).sum()
         total = total + (curvature * weights[-1, :, channel]).sum()
     return total
+
+
+def captured(step: Step) -> Step:
+    """The step as one CUDA graph, after a few calls on a stream of its own; the result is overwritten by the next call.
+
+    Raises:
+        RuntimeError: no CUDA device, or a step that a graph cannot hold.
+    """
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay() -> Sequence[Tensor]:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def nested_step(built: Built) -> Step:

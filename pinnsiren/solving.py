@@ -216,7 +216,8 @@ def solve(
         settings = replace(settings, seconds=max(settings.seconds - (settings.clock() - begin), (1 - COARSE_SHARE) * settings.seconds))
     settings = replace(settings, network=used.network)
     _check_processes(used)
-    prints = fingerprint(
+    # Only a checkpoint asks whose run it is, and the tree of a thousand sources is costly.
+    prints = None if checkpoint is None else fingerprint(
         declaration=declaration_digest(problem),
         rewrites=", ".join((*used.skipped, *(f"with {name}" for name in used.included))),
         charts=used.compiled.charts,

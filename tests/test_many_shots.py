@@ -11,9 +11,11 @@ import pinnsiren as ps
 from pinnsiren.compiler.coefficients import linear_coefficients
 from pinnsiren.ir import partial_derivative
 from pinnsiren.training.method import RunSettings
+from pinnsiren.training.probes import probe_points
 from pinnsiren.training.row_blocks import solve_rows
 from pinnsiren.training.row_system import RowSystem
 from pinnsiren.training.shot_mixing import FEWEST_SHOTS, MixedRows, mixing_of
+from pinnsiren.training.source_span import SourceSpan, span_of
 
 X, Y = ps.coordinates("x y")
 S = FEWEST_SHOTS + 6
@@ -88,7 +90,7 @@ def test_residuals_of_mixtures_stand_for_those_of_all_shots():
     model = type(fit.model)(fit.model.bases, fit.model.frequencies, fitted.split(coefficients))
     assert fitted.residual_norm(samples, model) == pytest.approx(rows.residual_norm(list(samples), model), rel=1e-6)
     coefficients = torch.cat([rows.convert(part) for part in run.model().coefficients])
-    assert rows.norm_of_all(samples, coefficients) == pytest.approx(whole, rel=1e-6)
+    assert rows.norm_of_all(samples, coefficients, 8) == pytest.approx(whole, rel=0.3)
     assert rows.residual_norm(samples, fit.model) == pytest.approx(whole, rel=0.5)
 
 
@@ -158,3 +160,52 @@ def test_stages_look_into_a_family_once():
     assert partial_derivative(family * symbol**2, symbol) == 2 * family * symbol
     assert partial_derivative(ps.SourceFamily([symbol**2, X * symbol]), symbol) == ps.SourceFamily([2 * symbol, X])
     assert family.free_symbols == {X, Y}
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_a_few_patterns_carry_many_sources_to_what_is_allowed(kind):
+    generator = torch.Generator().manual_seed(1)
+    dtype = torch.float64 if kind == "real" else torch.complex128
+    patterns, sums = torch.randn(300, 40, generator=generator, dtype=dtype), torch.randn(40, 400, generator=generator, dtype=dtype)
+    right = patterns @ (sums * torch.logspace(0, -8, 40, dtype=torch.float64)[:, None]) * torch.logspace(-3, 3, 400, dtype=torch.float64)
+    right[:, 7] = 0
+    span = span_of(right.to(torch.complex128), 1e-4)
+    assert span is not None and span.basis.shape[1] <= 128 and span.basis.dtype == dtype
+    left = torch.linalg.vector_norm(right - span.basis @ span.parts, dim=0)
+    norms = torch.linalg.vector_norm(right, dim=0)
+    assert bool((left <= 1.01e-4 * norms).all())
+    torch.testing.assert_close(span.left_out, left, rtol=0, atol=1e-7 * float(norms.max()))
+
+
+def test_sources_without_common_patterns_have_no_span():
+    right = torch.randn(300, 200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert span_of(right, 1e-3) is None and span_of(right[:, :1].expand(300, 200), 1e-9) is None
+
+
+def test_a_shot_with_a_small_residual_of_its_own_is_solved_by_itself():
+    """A basis that leaves a hundredth out of every shot may serve those with a large residual, not one that the features fit exactly."""
+    program = compiled(poisson())
+    run = ps.LeastSquares(features=60, redundancy=1.3).start(program, settings())
+    run.step()
+    fit, rows = run.fits[-1], run.row_system(run.fits[-1].model.bases)
+    assert isinstance(rows, MixedRows) and fit.factor is not None
+    matrix, _ = rows.rows(fit.factor.samples, None)
+    right = torch.randn(len(matrix), S, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    right[:, 5] = matrix[:, 2]
+    basis, parts = torch.linalg.qr(right)
+    away = 1 - 0.01 * torch.eye(S, dtype=torch.float64)
+    span = SourceSpan(basis, parts * away, 0.01 * parts.diagonal().abs())
+    found, exact = rows._combined(fit.factor, right, span), fit.factor.solve(right)
+    changed = torch.linalg.vector_norm(matrix @ (found - exact), dim=0)
+    assert float(changed[5]) < SAME_FIELD * float(torch.linalg.vector_norm(matrix[:, 2]))
+    assert bool((changed[6:] > 0).all() and (changed <= 1.01 * span.left_out).all())
+
+
+def test_cores_that_cover_the_domain_leave_probe_points():
+    places = [(0.1 * i, 0.1 * j) for i in range(1, 10) for j in range(1, 10)]
+    u = ps.field("u", X, Y, shots=len(places))
+    family = ps.SourceFamily([ps.GaussianSource(at={X: a, Y: b}, variance=4e-4, amplitude=1) for a, b in places])
+    problem = ps.Problem(
+        name="p", fields=[u], domain=ps.Box({X: (0, 1), Y: (0, 1)}), equations=[sp.Eq(ps.laplacian(u), family)], conditions=[ps.Dirichlet(u, 0)]
+    )
+    assert len(probe_points(compiled(problem))) > 1000

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 ROUNDING = 1e-8  # sums in another order, after some steps whose damped equations have a condition of up to 1e8
+FIELD_ROUNDING = 1e-14  # of fields of order one, from which small estimates are differences
 SPLIT = 0.8  # of the work of one process: half of what is split, and what every process does for itself
 
 SCRIPT = """
@@ -117,7 +118,8 @@ def test_every_process_has_the_result_of_one(results):
     assert len(cases) == 24
     for name in cases:
         assert np.array_equal(first[name], second[name]), name
-        np.testing.assert_allclose(first[name], alone[name], rtol=0, atol=ROUNDING * np.max(np.abs(alone[name])), err_msg=name)
+        allowed = ROUNDING * np.max(np.abs(alone[name])) + FIELD_ROUNDING
+        np.testing.assert_allclose(first[name], alone[name], rtol=0, atol=allowed, err_msg=name)
     assert alone["shots"].shape == (66, 9)
 
 

@@ -3,7 +3,7 @@
 Input: compiled jets of each chart and its frequencies. Output: `FeatureBasis`; its `matrix` is one row per point and one column per feature.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +58,29 @@ class FeatureBlock:
             decay = np.exp(-(eta @ self.frequencies.rates.T))
             sine, cosine = sine * decay, cosine * decay
         symbols = [self.jets.operator(points, {order: np.ones(len(points))}) for order in orders]
-        monomials = list(dict.fromkeys(monomial for symbol in symbols for monomial in symbol))
-        shots, half = coefficients.shape[1], len(self.frequencies.waves)
-        changed = [self._factor(monomial, xi.shape[1])[:, None] for monomial in monomials]
-        first, second = (np.concatenate([factor * part for factor in changed], axis=1) for part in (coefficients[:half], coefficients[half:]))
-        even, odd = _times(sine, first) + _times(cosine, second), _times(cosine, first) - _times(sine, second)
-        place = {monomial: index * shots for index, monomial in enumerate(monomials)}
+        parts = self._parts((sine, cosine), {monomial for symbol in symbols for monomial in symbol}, coefficients)
         results: list[NDArray[Any]] = []
         for symbol in symbols:
-            total: NDArray[Any] = np.zeros((len(points), shots), dtype=even.dtype)
+            total: NDArray[Any] = np.zeros((len(points), coefficients.shape[1]), dtype=np.result_type(coefficients, float))
             for monomial, coefficient in symbol.items():
-                part = odd if sum(monomial[: xi.shape[1]]) % 2 else even
-                total = total + np.broadcast_to(coefficient, (len(points),))[:, None] * part[:, place[monomial] : place[monomial] + shots]
+                total = total + np.broadcast_to(coefficient, (len(points),))[:, None] * parts[monomial]
             results.append(total)
         return results
+
+    def _parts(
+        self, waves: tuple[NDArray[np.float64], NDArray[np.float64]], wanted: Iterable[Monomial], coefficients: NDArray[Any]
+    ) -> dict[Monomial, NDArray[Any]]:
+        """Return what each monomial makes of the expansion, (n_points, n_shots); even powers of i keep sines sines, odd ones exchange them."""
+        (sine, cosine), shots, half = waves, coefficients.shape[1], len(self.frequencies.waves)
+        found: dict[Monomial, NDArray[Any]] = {}
+        for is_odd in (False, True):
+            monomials = sorted(monomial for monomial in wanted if sum(monomial[: self.frequencies.waves.shape[1]]) % 2 == is_odd)
+            if monomials:
+                changed = [self._factor(monomial, self.frequencies.waves.shape[1])[:, None] for monomial in monomials]
+                first, second = (np.concatenate([factor * part for factor in changed], axis=1) for part in (coefficients[:half], coefficients[half:]))
+                product = _times(cosine, first) - _times(sine, second) if is_odd else _times(sine, first) + _times(cosine, second)
+                found |= {monomial: product[:, k * shots : (k + 1) * shots] for k, monomial in enumerate(monomials)}
+        return found
 
     def _factor(self, monomial: Monomial, n_oscillating: int) -> NDArray[np.float64]:
         """Return what a monomial makes of each frequency, (n_pairs,), signs of the powers of i included."""

@@ -6,7 +6,7 @@ Gram matrix alone. Squaring costs half the digits: steps end where the relative 
 
 import torch
 
-from pinnsiren.networks.gram import NormalEquations
+from pinnsiren.training.normal_equations import NormalEquations
 
 JACOBIAN_BYTES = 2 << 30
 """Largest Jacobian that is held as a whole; projections and products make about three of it, 6 GiB."""

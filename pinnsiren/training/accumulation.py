@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from pinnsiren.errors import TrainingError
-from pinnsiren.networks.gram import NormalEquations
 from pinnsiren.training.network_problem import NetworkProblem, PreparedPoints, PreparedResidual
+from pinnsiren.training.normal_equations import NormalEquations
 from pinnsiren.training.parallel import ALONE, Ranks
 
 CHUNK_POINTS = 8192

@@ -14,8 +14,8 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError
 from pinnsiren.networks.jacobian import last_layer_columns
 from pinnsiren.networks.layered import LayeredModule
-from pinnsiren.training.accumulation import CHUNK_POINTS, Chunk, accumulate_gradient, assign_gradient, draw_chunks, share_points
-from pinnsiren.training.graphed_step import GraphedStep, copy_points
+from pinnsiren.training.accumulation import CHUNK_POINTS, accumulate_gradient, assign_gradient, draw_chunks, share_points
+from pinnsiren.training.graphed_step import GraphedStep, Step, copy_points
 from pinnsiren.training.method import AbstractMethod, RunSettings, StateTree, Suitability
 from pinnsiren.training.network_problem import PreparedResidual
 from pinnsiren.training.network_run import NetworkRun
@@ -273,8 +273,8 @@ class AdamRun(NetworkRun):
         self.n_points = method.points
         self.ranks = join_ranks(self.problem.device)
         self.scalars = torch.nn.Parameter(self.unknowns.clone())
-        trained = [*self.module.parameters(), *([self.scalars] if len(self.unknowns) else [])]
-        self.optimizer = torch.optim.Adam(trained, lr=method.learning_rate, capturable=self.problem.device.type == "cuda")
+        on_gpu = self.problem.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(self._trained, lr=method.learning_rate, capturable=on_gpu, fused=True if on_gpu else None)
         self._points: list[PreparedResidual] = []
         self._graphed: GraphedStep | None = None
 
@@ -285,10 +285,12 @@ class AdamRun(NetworkRun):
         if whole_at_once:
             loss = self._descend(self.problem.prepare(self.n_points, seed))
         else:
-            held = self.problem.prepare(self.n_points, seed) if self.n_points <= CHUNK_POINTS else None
+            held = self.n_points <= CHUNK_POINTS
+            if held:
+                self._hold(share_points(self.problem.prepare(self.n_points, seed), self.ranks), self._own_gradient)
             for _ in range(self.method.iterations):
                 self.optimizer.zero_grad()
-                loss = self._accumulate(seed, held)
+                loss = self._share_gradient() if held else self._accumulate(seed)
                 self.optimizer.step()
         with torch.no_grad():
             self.scalars.copy_(self.clip(self.scalars.detach().clone()))
@@ -297,30 +299,51 @@ class AdamRun(NetworkRun):
 
     def _descend(self, points: list[PreparedResidual]) -> float:
         """Take the iterations of a reported step on the same points; on a GPU as one graph."""
-        if self._graphed is None or not copy_points(self._points, points):
-            self._points, self._graphed = points, GraphedStep(self._iterate, self.problem.device)
-        loss = torch.tensor(0.0)
+        step, loss = self._hold(points, self._iterate), torch.tensor(0.0)
         for _ in range(self.method.iterations):
-            loss = self._graphed()
+            loss = step()
         return float(loss)
 
+    def _hold(self, points: list[PreparedResidual], step: Step) -> GraphedStep:
+        """Put points where a captured step reads them; it is captured anew where their shapes are others."""
+        if self._graphed is None or not copy_points(self._points, points):
+            self._points, self._graphed = points, GraphedStep(step, self.problem.device)
+        return self._graphed
+
     def _iterate(self) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=False)
+        # Gradients that are new write where a graph keeps them, without being cleared or added to.
+        self.optimizer.zero_grad()
         loss = self.problem.loss(self.module, self._points, self.scalars)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
 
-    def _accumulate(self, seed: int, held: list[PreparedResidual] | None) -> float:
-        """Write the gradient over all points, those of other processes included; return the loss. `held` points are the same for one process."""
+    @property
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [*self.module.parameters(), *([self.scalars] if len(self.scalars) else [])]
+
+    def _own_gradient(self) -> torch.Tensor:
+        """Return loss and gradient of the points of this process as one vector in float64, without a copy to the host."""
+        loss = self.problem.loss(self.module, self._points, self.scalars)
+        parts = torch.autograd.grad(loss, self._trained, allow_unused=True)
+        flat = [torch.zeros_like(p).flatten() if part is None else part.flatten() for p, part in zip(self._trained, parts, strict=True)]
+        return torch.cat([loss.detach().double().view(1), torch.cat(flat).double()])
+
+    def _share_gradient(self) -> float:
+        """Write the gradient over the points of all processes; return the loss. All up to the message is one graph on a GPU."""
+        assert self._graphed is not None
+        flat = self._graphed()
+        loss, gradient = self.ranks.sum(float(flat[0]), flat[1:])
+        assign_gradient(self._trained, gradient)
+        return loss
+
+    def _accumulate(self, seed: int) -> float:
+        """Write the gradient over points that are drawn chunk by chunk, those of other processes included; return the loss."""
         scalars = [self.scalars] if len(self.scalars) else []
-        if held is None:
-            chunk = max(1, min(CHUNK_POINTS, self.n_points // SHARES))
-            chunks = draw_chunks(self.problem, self.n_points, seed, chunk, self.ranks)
-        else:
-            chunks = iter([Chunk(1.0, share_points(held, self.ranks))])
+        chunk = max(1, min(CHUNK_POINTS, self.n_points // SHARES))
+        chunks = draw_chunks(self.problem, self.n_points, seed, chunk, self.ranks)
         loss, gradient = self.ranks.sum(*accumulate_gradient(self.problem, self.module, chunks, self.scalars, scalars))
-        assign_gradient([*self.module.parameters(), *scalars], gradient)
+        assign_gradient(self._trained, gradient)
         return loss
 
     def adopt(self, other: NetworkRun) -> None:

@@ -254,7 +254,7 @@ class LeastSquaresRun(AbstractRun):
         assert isinstance(system, MixedRows)
         coefficients = torch.cat([system.convert(part) for part in self.model().coefficients])
         fresh = system.samples(self._n_points(fit.model.bases) // 2, self._seed(self.level - 1) + 2)
-        return system.norm_of_all(fresh, coefficients) / self._amplitude(fit.values)
+        return system.norm_of_all(fresh, coefficients, self._seed() + 4) / self._amplitude(fit.values)
 
     def predicted_seconds(self) -> float:
         """Return the cost of the next size: QR grows with the third power."""

@@ -4,7 +4,8 @@
 
 Trained methods: every process holds the whole network and a share of the points. Adam and L-BFGS sum loss and gradient by one flat all-reduce in
 float64 per evaluation; Gauss-Newton sums the normal equations, or the products of a step, or shares the tiles of a Gram matrix. So all processes take
-the same step. Least squares on many shots: every process solves its share of the shots without communication, and all have all at the end. What
+the same step. Least squares on many shots: every process solves its share of the shots without communication, and all have all at the end. Reduced
+inversion: every process factorises its share of the frequencies of a step, and all have residuals and Jacobian of all. What
 depends on a clock is decided by process 0. A process that is lost ends the others with the model, and the checkpoint, of the last finished step. NCCL
 on GPUs, gloo on CPUs. Shares do not change the sums: neither does the number of processes the result. Other methods refuse (`refuses_processes`).
 """
@@ -13,7 +14,7 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ import torch.distributed as dist
 from pinnsiren.errors import TrainingError
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 SHARES = 8  # a step's points are cut into at least this many chunks, so that eight devices have one each
 SILENCE = timedelta(seconds=120)  # after which a process that does not answer counts as lost; a step on many points takes seconds
 
@@ -84,6 +86,15 @@ class Ranks:
         if self.size > 1:
             _guarded(lambda: dist.all_gather_object(found, own))
         return found
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """What a function gives for each item, in order; every process computes a share, and all have the same bits.
+
+        Raises:
+            LostRankError: a process has ended.
+        """
+        shares = self.gather([function(item) for item in self.share(items)])
+        return [shares[index % self.size][index // self.size] for index in range(len(items))]
 
     def join_columns(self, own: torch.Tensor, n_columns: int) -> torch.Tensor:
         """All columns of a matrix, of which every process has each `size`-th; on every process.

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from pinnsiren.compiler.pipeline import CompiledProblem
 
 N_PROBES = 2000
+FEWEST = 0.05  # of the probe points: where the cores of many shots leave less, they cover the domain, and each shot is far from nearly all of them
 PROBE_SEED = 20_011  # far from the seeds of collocation points
 
 
 def probe_points(compiled: CompiledProblem) -> NDArray[np.float64]:
-    """Return points (n, n_coordinates) of the declared domain outside the cores of narrow sources."""
+    """Return points (n, n_coordinates) of the declared domain outside the cores of narrow sources, unless these cover it."""
     points = compiled.original.domain.sample_interior(N_PROBES, PROBE_SEED)
     keep = np.ones(len(points), dtype=bool)
     for centre, radius in source_cores(compiled):
         keep &= np.linalg.norm(points - np.array(centre), axis=1) > radius
-    return points[keep]
+    return points[keep] if np.mean(keep) >= FEWEST else points
 
 
 def without_free_constants(compiled: CompiledProblem, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

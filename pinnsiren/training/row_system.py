@@ -17,16 +17,22 @@ from pinnsiren.language.symbols import declaration_of
 from pinnsiren.training.feature_model import FeatureModel
 from pinnsiren.training.method import FittedModel
 from pinnsiren.training.sampling import PointSet, sample_residual
-from pinnsiren.training.scaling import linear_weights, residual_scale
+from pinnsiren.training.scaling import affine_parts, linear_weights, residual_scale
 
 RIDGE = 1e-14  # relative to columns of unit norm: keeps QR defined for redundant features without touching digits that matter
 
 
+def column_norms(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the norms of the columns, one for those that vanish; real and imaginary parts are squared apart, which spares a root per entry."""
+    parts = torch.view_as_real(matrix).flatten(1) if matrix.is_complex() else matrix
+    norms = torch.linalg.vector_norm(parts, dim=0)
+    norms = norms.view(-1, 2).norm(dim=1) if matrix.is_complex() else norms
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
 def solve_least_squares(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Solve min |A c - b|^2 + ridge by Householder QR with columns of unit norm."""
-    norms = torch.linalg.vector_norm(matrix, dim=0)
-    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-    n_columns = matrix.shape[1]
+    norms, n_columns = column_norms(matrix), matrix.shape[1]
     ridge = RIDGE * torch.eye(n_columns, dtype=matrix.dtype, device=matrix.device)
     stacked = torch.cat([matrix / norms, ridge])
     padded = torch.cat([right, torch.zeros(n_columns, right.shape[1], dtype=right.dtype, device=right.device)])
@@ -100,15 +106,14 @@ class RowSystem:
             other, other_right = self._side(program, point_set.other_side, point_set.normals, base, shot)
             block, right = block - other, right - other_right
         if point_set.values is not None:
-            right = right + self.convert(point_set.values)
+            right = right + self.convert(self.measured(point_set))
         return block, right
 
     def _side(
         self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None, shot: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linearised operator on all features and minus the residual of the model, at one set of points."""
-        jets = [np.zeros((len(points), 1)) for _ in program.jets] if base is None else jets_of(base, program, points)
-        partials, residual = linear_weights(program, program.coefficients(points, normals), jets, self.unknowns(program, base), len(points))
+        partials, residual = self.linearised(program, points, normals, base)
         blocks = []
         for index, basis in enumerate(self.bases):
             weights = {
@@ -120,8 +125,27 @@ class RowSystem:
                 blocks.append(basis.matrix(points, weights, torch, self.convert).to(self.dtype))
             else:
                 blocks.append(torch.zeros(len(points), basis.n_features, dtype=self.dtype, device=self.device))
-        right = np.broadcast_to(-residual, (len(points), self.compiled.ir.n_shots))
+        right = np.broadcast_to(-residual, (len(points), self.n_right))
         return torch.hstack(blocks), self.convert(right)
+
+    @property
+    def n_right(self) -> int:
+        """Right-hand sides: one per shot."""
+        return self.compiled.ir.n_shots
+
+    def measured(self, point_set: PointSet) -> NDArray[Any]:
+        """Return the measured values at points, (n_points, n_right)."""
+        return np.asarray(point_set.values)
+
+    def linearised(
+        self, program: ResidualProgram, points: NDArray[np.float64], normals: Any, base: FittedModel | None
+    ) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+        """Return the partial derivatives by the jets, and the residual (n_points, n_right or 1), both at a model (at zero for None)."""
+        coefficients, unknowns = program.coefficients(points, normals), self.unknowns(program, base)
+        if base is None and program.is_affine:
+            return affine_parts(program, coefficients, unknowns, len(points))
+        jets = [np.zeros((len(points), 1)) for _ in program.jets] if base is None else jets_of(base, program, points)
+        return linear_weights(program, coefficients, jets, unknowns, len(points))
 
     def unknown_columns(self, samples: list[PointSet], base: FittedModel) -> torch.Tensor:
         """Return the derivatives of all weighted rows with respect to the unknown scalars, (n_unknowns, n_rows, n_shots)."""

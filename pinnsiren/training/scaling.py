@@ -6,6 +6,7 @@ Input: a residual program and points. Output: one number. No weight has to be gu
 from typing import Any
 
 import numpy as np
+import sympy as sp
 from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
@@ -27,10 +28,28 @@ def linear_weights(
     """
     evaluate = program.compile([*program.partials, program.algebra])
     *partials, value = evaluate(coefficients, jets, unknowns)
-    shape = (n_points, 1)
-    return [np.broadcast_to(p, np.broadcast_shapes(np.shape(p), shape)) for p in partials], np.broadcast_to(
-        value, np.broadcast_shapes(np.shape(value), shape)
-    )
+    return [_column(p, n_points) for p in partials], _column(value, n_points)
+
+
+def operator_weights(
+    program: ResidualProgram, coefficients: list[NDArray[Any]], jets: list[NDArray[Any]], unknowns: list[Any], n_points: int
+) -> list[NDArray[Any]]:
+    """Evaluate the partial derivatives of `linear_weights` alone: the residual of a thousand shots costs more than they do."""
+    return [_column(p, n_points) for p in program.compile(list(program.partials))(coefficients, jets, unknowns)]
+
+
+def affine_parts(
+    program: ResidualProgram, coefficients: list[NDArray[Any]], unknowns: list[Any], n_points: int
+) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """As `linear_weights` of an affine residual at vanishing jets, which are left out of the sums: real data stay real beside a complex operator."""
+    rest = program.algebra.xreplace({jet.symbol: sp.Integer(0) for jet in program.jets})
+    zero = [np.zeros((1, 1)) for _ in program.jets]
+    (value,) = program.compile([rest])(coefficients, zero, unknowns)
+    return operator_weights(program, coefficients, zero, unknowns, n_points), _column(value, n_points)
+
+
+def _column(value: Any, n_points: int) -> NDArray[Any]:
+    return np.broadcast_to(value, np.broadcast_shapes(np.shape(value), (n_points, 1)))
 
 
 def unit_jets(compiled: CompiledProblem, program: ResidualProgram, points: NDArray[np.float64]) -> list[NDArray[Any]]:
@@ -55,7 +74,7 @@ def residual_scale(compiled: CompiledProblem, program: ResidualProgram, point_se
     wavenumber = max(scales.wavenumber, 0.5 * np.pi / float(np.max(scales.half_lengths)))
     coefficients = program.coefficients(point_set.points, point_set.normals)
     jets = unit_jets(compiled, program, point_set.points)
-    partials, _ = linear_weights(program, coefficients, jets, unknowns, len(point_set.points))
+    partials = operator_weights(program, coefficients, jets, unknowns, len(point_set.points))
     n_fields = compiled.ir.n_fields
     # Coefficient fields are part of the operator; a residual that holds nothing else is scaled by them.
     holds_fields = any(jet.field < n_fields for jet in program.jets)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.reference_solvers.frequency_domain import Discretisation, HelmholtzOperator
 from pinnsiren.reference_solvers.inversion import Acquisition, Simulator
+from pinnsiren.training.parallel import ALONE, Ranks
 
 Array = NDArray[Any]
 
@@ -76,6 +77,7 @@ class LinearisedSimulator:
         active: (n_x, n_y), where the medium may change; None for everywhere.
         sampled: receivers whose rows stand for all in the Jacobian; None for all. Not together with fitted amplitudes.
         remembered: fields of the last model per frequency, shared by those who ask for the same simulator; None for a memory of its own.
+        ranks: processes that share the frequencies.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class LinearisedSimulator:
         active: Array | None = None,
         remembered: "dict[int, Solved] | None" = None,
         sampled: int | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.sampled = None if simulator.estimates_amplitudes else sampled
         self.simulator, self.frequencies, self.corrections = simulator, frequencies, corrections
         shape = simulator.modelling.grid.shape
@@ -110,7 +114,10 @@ class LinearisedSimulator:
 
     def linearise(self, model: Array, derivative: bool = True) -> Linearisation:
         """Solve for all shots, and for all receivers when the derivative is asked for."""
-        parts = [self._one(number, model, derivative) for number in self.frequencies]
+        before = self.simulator.wave_solves
+        found = self.ranks.map(lambda number: self._counted(number, model, derivative), self.frequencies)
+        parts = [part for part, _ in found]
+        self.simulator.wave_solves = before + sum(solves for _, solves in found)
         share = 1 / np.sqrt(len(parts))
         return Linearisation(
             np.concatenate([share * part.residual for part in parts]),
@@ -119,6 +126,12 @@ class LinearisedSimulator:
             np.concatenate([part.relative for part in parts]),
             np.concatenate([part.amplitudes for part in parts]),
         )
+
+    def _counted(self, number: int, model: Array, derivative: bool) -> tuple[Linearisation, int]:
+        """One frequency, and how many right-hand sides it took."""
+        before = self.simulator.wave_solves
+        part = self._one(number, model, derivative)
+        return part, self.simulator.wave_solves - before
 
     def _one(self, number: int, model: Array, derivative: bool) -> Linearisation:
         simulator, acquisition = self.simulator, self.simulator.acquisition

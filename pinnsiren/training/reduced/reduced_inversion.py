@@ -86,6 +86,11 @@ class ReducedInversion(AbstractMethod):
         )
         return Suitability(True, reason, COST)
 
+    def refuses_processes(self, compiled: CompiledProblem) -> str:
+        """Frequencies are split: each has a factorisation of its own, which its shots and receivers share."""
+        n = len(compiled.ir.is_complex)
+        return "" if n > 1 else "one frequency has one factorisation, which all shots share"
+
     def start(self, compiled: CompiledProblem, settings: RunSettings) -> ReducedRun:
         """Begin with the first belief at the declared start."""
         believed = any(isinstance(condition, Prior) for condition in compiled.original.conditions)

@@ -10,11 +10,13 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
+from pinnsiren.training.parallel import join_ranks
 from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, Belief, TwoPhaseMedium, beliefs_of
 from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit
@@ -71,6 +73,9 @@ class ReducedRun(AbstractRun):
     """Searches one after the other, one weight per step."""
 
     def __init__(self, method: Choices, compiled: CompiledProblem, settings: RunSettings) -> None:
+        # Whoever joins others has no clock of its own.
+        self.ranks = join_ranks(torch.device("cpu"))
+        settings = replace(settings, seconds=self.ranks.agree(settings.seconds))
         self.method, self.compiled, self.settings = method, compiled, settings
         self.survey = read_survey(
             compiled.original,
@@ -78,6 +83,7 @@ class ReducedRun(AbstractRun):
             most_nodes=method.most_nodes,
             estimate_amplitudes=method.estimate_amplitudes,
             seed=settings.seed,
+            ranks=self.ranks,
         )
         self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]
         if self.survey.is_coarse:
@@ -112,7 +118,7 @@ class ReducedRun(AbstractRun):
         if self.survey.is_coarse and self.stage < FINAL and search.group > group:
             explained = self.survey.order[group : search.group + 1]
             self.survey.correct(search.medium.model(), fine_model(search.medium, self.survey.finer), explained)
-        self.last_seconds = perf_counter() - begun
+        self.last_seconds = self.ranks.agree(perf_counter() - begun)
         share = SHARE_SHARPENED if self.chosen else SHARES[min(self.stage, 1)]
         late = self.stage < FINAL and self.elapsed + self.last_seconds > share * self.settings.seconds
         if search.done or late:
@@ -133,7 +139,7 @@ class ReducedRun(AbstractRun):
         return float(np.sqrt(start.misfit))
 
     def _expired(self) -> bool:
-        return perf_counter() > self.deadline
+        return bool(self.ranks.agree(perf_counter() > self.deadline))
 
     def _kept(self) -> Array | None:
         """Traces that count in this step; None for all."""
@@ -247,7 +253,7 @@ class ReducedRun(AbstractRun):
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
         """End when all searches are done, or the budget is spent."""
-        self.elapsed = elapsed
+        self.elapsed = elapsed = self.ranks.agree(elapsed)
         left = self.settings.seconds - elapsed
         # A step once begun may end: what a search has at its last weight is only worth something as a whole.
         self.deadline = perf_counter() + max(left, 0.0)

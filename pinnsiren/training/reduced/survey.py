@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.problem import Problem
 from pinnsiren.reference_solvers.inversion import Acquisition, DeclaredInversion, Simulator, read_inversion
+from pinnsiren.training.parallel import ALONE, Ranks
 from pinnsiren.training.reduced.linearised import LinearisedSimulator, Solved
 
 Array = NDArray[Any]
@@ -49,6 +50,7 @@ class Survey:
         notes: what was found out about the data.
         step: of the grid as it was asked for, None for the solver's own choice.
         wave_solves: right-hand sides solved before the last `renew`.
+        ranks: processes that share the frequencies.
     """
 
     declared: DeclaredInversion
@@ -62,6 +64,7 @@ class Survey:
     notes: list[str]
     step: float | None
     wave_solves: int = 0
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         # Without what corrections leave: each of them takes the place of the one before.
@@ -125,8 +128,15 @@ class Survey:
 
     def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None, in_rounds: bool = False) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        sampled = self.sampled_in_rounds if in_rounds else self.sampled
-        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, self.declared.active, self._remembered, sampled)
+        memory, active, sampled = self._remembered, self.declared.active, self.sampled_in_rounds if in_rounds else self.sampled
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, sampled, self.ranks)
+
+    def _predicted(self, simulator: Simulator, model: Array, frequencies: tuple[int, ...]) -> Array:
+        """Measurements (n_frequencies, n_sources, n_receivers) of a model; each process solves for its share of the frequencies."""
+        before = simulator.wave_solves
+        found = self.ranks.map(lambda number: simulator.predicted(model, (number,))[0], frequencies)
+        simulator.wave_solves = before + sum(len(part) for part in found)
+        return np.stack(found)
 
     def fine_simulator(self) -> Simulator:
         """Return the wave equation on the finer grid."""
@@ -145,7 +155,7 @@ class Survey:
         """
         simulator, chosen = self.fine_simulator(), tuple(sorted(self.order)) if frequencies is None else frequencies
         corrections = self.corrections.copy()
-        corrections[list(chosen)] = simulator.predicted(fine_model, chosen) - self.simulator.predicted(model, chosen)
+        corrections[list(chosen)] = self._predicted(simulator, fine_model, chosen) - self._predicted(self.simulator, model, chosen)
         self.corrections = corrections
         self.wave_solves += FINER_COST * simulator.wave_solves
         data = np.array([self.acquisition.scale(number) for number in range(len(self.noise))])
@@ -189,7 +199,7 @@ class Survey:
             self._drop(silent, "recorded nothing but zeros")
         if self.estimate_amplitudes:
             return
-        predicted = self.simulator.predicted(self.declared.start)
+        predicted = self._predicted(self.simulator, self.declared.start, tuple(range(len(data))))
         as_given, conjugated = (np.linalg.norm(np.where(self.alive, predicted - values, 0)) for values in (data, np.conj(data)))
         if conjugated < CONJUGATE * as_given:
             raise ProblemError(
@@ -220,7 +230,9 @@ def read_finer(problem: Problem, declared: DeclaredInversion) -> DeclaredInversi
     return replace(finer, modelling=replace(finer.modelling, scheme=FINER_SCHEME))
 
 
-def read_survey(problem: Problem, *, step: float | None, most_nodes: int, estimate_amplitudes: bool, seed: int) -> Survey:
+def read_survey(
+    problem: Problem, *, step: float | None, most_nodes: int, estimate_amplitudes: bool, seed: int, ranks: Ranks = ALONE
+) -> Survey:
     """Read the declaration, lay out the grids and hold traces back.
 
     Raises:
@@ -251,6 +263,7 @@ def read_survey(problem: Problem, *, step: float | None, most_nodes: int, estima
         estimate_amplitudes=estimate_amplitudes,
         notes=[],
         step=step,
+        ranks=ranks,
     )
     survey.look_at_start()
     return survey
