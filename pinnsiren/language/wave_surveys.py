@@ -247,9 +247,9 @@ def _read_traces(problem: Problem, observed: Observations, candidate: Any, n_sho
     if len({(len(receivers), count) for receivers, _, count in parts}) != 1:
         found = sorted({len(receivers) for receivers, _, _ in parts})
         raise ProblemError(f"the shots of `{problem.name}` have {found} receivers in one Observations; give those with as many receivers one each")
-    shape = (n_shots, len(parts[0][0]), parts[0][2])
+    each = (n_shots, len(parts[0][0]), parts[0][2])
     moved = [(instants[shot][order], values[shot][order]) for shot, (_, order, _) in enumerate(parts)]
-    when, heard = (np.stack(rows).reshape(shape) for rows in zip(*moved, strict=True))
+    when, heard = (np.stack(rows).reshape(each) for rows in zip(*moved, strict=True))
     return TraceSet(np.stack([receivers for receivers, _, _ in parts]), False, when, heard, observed.noise or None)
 
 

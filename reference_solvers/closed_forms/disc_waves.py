@@ -33,7 +33,7 @@ UNHEARD = 1e-7
 SAMPLES = 8192  # of the wavelet: its transform is exact to rounding with two per period of what it sends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WavesAroundDiscs:
     """Fields of several shots, callable at points and instants: shots first.
 

@@ -234,6 +234,6 @@ def penetrable_discs(
                 raise ReferenceSolverError(f"`{disc}` and `{other}` touch; expected discs apart from each other")
     if not discs:
         raise ReferenceSolverError("no disc was given; `point_source` is the field without discs")
-    number = complex(k) if complex(k).imag else float(complex(k).real)
-    incident = tuple(point_source(number, (float(x), float(y)), variance, amplitude) for x, y in sources)
-    return PenetrableDiscsField(number, tuple(discs), incident)
+    wavenumber = complex(k) if complex(k).imag else complex(k).real
+    incident = tuple(point_source(wavenumber, (float(x), float(y)), variance, amplitude) for x, y in sources)
+    return PenetrableDiscsField(wavenumber, tuple(discs), incident)

@@ -31,6 +31,7 @@ Array = NDArray[Any]
 # The nine points carry a disc to 0.1 % at 16 points per wavelength of the start; where m triples there are still nine.
 _POINTS_PER_WAVELENGTH = 16.0
 _UNIFORM = 1e-9
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
     for part in parts[1:]:
         here, there = (np.ones(one.measurements.shape[1:], dtype=bool) if one.observed is None else one.observed for one in (part, first))
         same = np.array_equal(part.sources, first.sources) and np.array_equal(part.receivers, first.receivers)
-        alike = (part.variance, part.damping) == (first.variance, first.damping)
+        # The damping is what a square root leaves of (w - i damping)^2: rounding, relative to w.
+        alike = part.variance == first.variance and abs(part.damping - first.damping) <= _ROUNDING * float(part.angular_frequencies[0])
         if not same or not alike or not np.array_equal(here, there):
             raise ReferenceSolverError(
                 f"the fields of `{problem.name}` have different sources, receivers or damping; expected the same at every frequency"
@@ -205,7 +207,7 @@ def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: i
         variances.add(float(blobs[0].variance))
     if len(variances) != 1:
         raise ReferenceSolverError(f"the sources of `{problem.name}` have the variances {sorted(variances)}; expected one for all")
-    if equation.damping * sign > 0:
+    if equation.damping * sign > _ROUNDING * equation.wavenumber:
         raise ReferenceSolverError(f"the waves of `{field}` in `{problem.name}` grow on their way: expected the conjugate of k")
     observed = _observations(problem, field)
     if not observed or (assumed is None and _lacks_noise(problem, field)):
@@ -224,7 +226,7 @@ def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: i
         amplitudes=conjugate(np.array(amplitudes))[None, :],
         variance=variances.pop(),
         observed=None if mask.all() else mask,
-        damping=abs(equation.damping),
+        damping=abs(equation.damping) if abs(equation.damping) > _ROUNDING * equation.wavenumber else 0.0,
     )
 
 

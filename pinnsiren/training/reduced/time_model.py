@@ -15,12 +15,13 @@ from pinnsiren.compiler.helmholtz_twin import HelmholtzTwin, helmholtz_twin
 from pinnsiren.compiler.pipeline import CompiledProblem, compile_problem
 from pinnsiren.ir import MultiIndex
 from pinnsiren.training.method import FittedModel, StateTree
+from pinnsiren.training.penalty.model import penalty_model_from_state
 from pinnsiren.training.reduced.model import reduced_model_from_state
 from pinnsiren.training.reduced.waves_in_time import Medium, WavesInTime
 
 Array = NDArray[Any]
 
-KIND = "waves in time"
+KIND, PENALTY = "waves in time", "penalty"
 SHARING = (
     "the field in time of this solution comes from the explicit scheme of the grid solvers, in the medium that was found per frequency by another; "
     "only "
@@ -103,6 +104,7 @@ def medium_of(inner: FittedModel, twin: HelmholtzTwin) -> Medium:
 def time_model_from_state(compiled: CompiledProblem, state: StateTree) -> TimeModel:
     """Rebuild a model from its stored parameters."""
     twin = helmholtz_twin(compiled.original)
-    inner = reduced_model_from_state(compile_problem(twin.problem), state["inner"])
+    build = penalty_model_from_state if state["inner"]["kind"] == PENALTY else reduced_model_from_state
+    inner: FittedModel = build(compile_problem(twin.problem), state["inner"])
     factors = np.asarray(state["factors_real"]) + 1j * np.asarray(state["factors_imaginary"])
     return TimeModel(compiled, twin, inner, factors if factors.size else None)

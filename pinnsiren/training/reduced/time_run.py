@@ -77,10 +77,27 @@ class CheckInTime:
         )
 
 
-@lru_cache(maxsize=2)
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A problem as a key: the object itself, since to compare all of its traces would cost more than is saved."""
+
+    problem: Problem
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.problem is other.problem
+
+    def __hash__(self) -> int:
+        return id(self.problem)
+
+
 def compiled_twin(problem: Problem) -> tuple[HelmholtzTwin, CompiledProblem]:
     """Return the twin of a problem, compiled; plans and runs ask for it one after the other."""
-    twin = helmholtz_twin(problem)
+    return _compiled_twin(_Same(problem))
+
+
+@lru_cache(maxsize=1)
+def _compiled_twin(same: _Same) -> tuple[HelmholtzTwin, CompiledProblem]:
+    twin = helmholtz_twin(same.problem)
     return twin, compile_problem(twin.problem)
 
 
@@ -91,7 +108,12 @@ def suits_in_time(method: HelmholtzInversion, compiled: CompiledProblem) -> Suit
     except CompileError as refusal:
         return Suitability(False, str(refusal), np.inf)
     inner = method.suits(compiled_one)
-    return replace(inner, reason=f"{inner.reason}; {twin.text}") if inner.ok else inner
+    if inner.ok:
+        return replace(inner, reason=f"{inner.reason}; {twin.text}")
+    if not twin.sigma:
+        return inner
+    damped = f"the records are cut off, so that they are weighted by exp(-{twin.sigma:.3g} t) and wavenumbers are complex"
+    return replace(inner, reason=f"{inner.reason} ({damped}: formulation=\"reduced\" takes these, longer records need none)")
 
 
 class TimeRun(AbstractRun):
