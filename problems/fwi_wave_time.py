@@ -11,11 +11,13 @@ starts from a uniform medium within 0.05 < m < 3.
 Reference: Martin (2006), Multiple Scattering, section 4.5; Ricker (1953) for the wavelet.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
+from scipy import special
 
 from pinnsiren.language import (
     PML,
@@ -70,8 +72,7 @@ def declare(
     at, heard, instants = ring(sources, 0.42, turn=0.1), ring(receivers, 0.46, turn=0.2), np.linspace(0, end, samples)
     wavelet = RickerWavelet(t, frequency)
     objects = tuple(PenetrableDisc(centre, radius, speed) for centre, radius, speed in discs)
-    sent = _turned(sp.lambdify(t, wavelet.doit(), "numpy"), 2 * end, amplitude, phase)
-    exact = WavesAroundDiscs(objects, at, 1e-4, sent, end)
+    exact = WavesAroundDiscs(objects, at, 1e-4, _sent(wavelet, t, frequency, amplitude, phase), end)
     traces = exact.traces(heard, instants)
     traces = traces + noise * np.sqrt(np.mean(traces**2)) * np.random.default_rng(seed).normal(size=traces.shape)
     points = np.column_stack([np.repeat(heard, samples, axis=0), np.tile(instants, receivers)])
@@ -90,18 +91,21 @@ def declare(
     )  # fmt: skip
 
 
-def _turned(wavelet: Any, span: float, amplitude: float, phase: float) -> Any:
-    """Return a wavelet with another amplitude and phase at all frequencies."""
+def _sent(wavelet: Any, t: Any, frequency: float, amplitude: float, phase: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return a Ricker wavelet with another amplitude and phase at all frequencies: amplitude (w cos(phase) - H[w] sin(phase)).
+
+    With x = pi f (t - delay) the wavelet is -1/2 d^2/dx^2 exp(-x^2), and Hilbert's transform of the Gaussian is 2/sqrt(pi) times Dawson's function.
+    That has tails like 1/x^3, which are faded in from rest.
+    """
+    declared = sp.lambdify(t, wavelet.doit(), "numpy")
     if amplitude == 1 and phase == 0:
-        return wavelet
+        return lambda instants: np.asarray(declared(instants))
 
     def turned(instants: NDArray[Any]) -> NDArray[Any]:
-        # Hilbert's transform needs the wavelet on both sides of what is asked for.
-        even = span * np.arange(-4096, 8192) / 4096
-        spectrum = np.fft.fft(wavelet(even))
-        analytic = np.fft.ifft(np.where(np.fft.fftfreq(len(even)) > 0, 2 * spectrum, 0))
-        changed = np.real(amplitude * np.exp(1j * phase) * analytic)
-        ramp = np.clip(np.asarray(instants) / (0.02 * span), 0, 1) ** 2
-        return np.asarray(np.interp(instants, even, changed) * ramp)
+        x = np.pi * (frequency * instants - 1.5)
+        dawson = special.dawsn(x)
+        hilbert = (2 * dawson + 2 * x - 4 * x**2 * dawson) / np.sqrt(np.pi)
+        faded = 0.5 * (1 + special.erf((frequency * instants - 0.6) / 0.15))
+        return np.asarray(amplitude * faded * (np.cos(phase) * declared(instants) - np.sin(phase) * hilbert))
 
     return turned

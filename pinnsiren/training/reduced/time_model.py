@@ -17,7 +17,7 @@ from pinnsiren.ir import MultiIndex
 from pinnsiren.training.method import FittedModel, StateTree
 from pinnsiren.training.penalty.model import penalty_model_from_state
 from pinnsiren.training.reduced.model import reduced_model_from_state
-from pinnsiren.training.reduced.waves_in_time import Medium, WavesInTime
+from pinnsiren.training.reduced.waves_in_time import Medium, SentFilter, WavesInTime
 
 Array = NDArray[Any]
 
@@ -37,13 +37,13 @@ class TimeModel:
         compiled: the problem in time.
         twin: the same per frequency.
         inner: what was found for it.
-        factors: (n_frequencies, n_shots), what the sources send relative to the declaration, None for as declared.
+        sent: what the sources send relative to the declaration, None for as declared.
     """
 
     compiled: CompiledProblem
     twin: HelmholtzTwin
     inner: FittedModel
-    factors: Array | None = dataclass_field(default=None, repr=False)
+    sent: SentFilter | None = dataclass_field(default=None, repr=False)
     independence: str = SHARING
 
     def evaluate(self, field_index: int, points: NDArray[np.float64], orders: MultiIndex) -> NDArray[Any]:
@@ -81,12 +81,12 @@ class TimeModel:
 
     def state(self) -> StateTree:
         """Return the state of the inversion; the field is computed again."""
-        factors = np.zeros((0, 0), dtype=complex) if self.factors is None else self.factors
-        return {"kind": KIND, "inner": self.inner.state(), "factors_real": factors.real, "factors_imaginary": factors.imag}
+        sent = self.sent or SentFilter(np.zeros(0), np.zeros((0, 0)))
+        return {"kind": KIND, "inner": self.inner.state(), "lags": sent.lags, "taps": sent.taps}
 
     @cached_property
     def _waves(self) -> WavesInTime:
-        return WavesInTime(self.twin, medium_of(self.inner, self.twin), self.factors)
+        return WavesInTime(self.twin, medium_of(self.inner, self.twin), self.sent)
 
     @cached_property
     def _time(self) -> int:
@@ -106,5 +106,5 @@ def time_model_from_state(compiled: CompiledProblem, state: StateTree) -> TimeMo
     twin = helmholtz_twin(compiled.original)
     build = penalty_model_from_state if state["inner"]["kind"] == PENALTY else reduced_model_from_state
     inner: FittedModel = build(compile_problem(twin.problem), state["inner"])
-    factors = np.asarray(state["factors_real"]) + 1j * np.asarray(state["factors_imaginary"])
-    return TimeModel(compiled, twin, inner, factors if factors.size else None)
+    lags, taps = np.atleast_1d(np.asarray(state["lags"])), np.asarray(state["taps"])
+    return TimeModel(compiled, twin, inner, SentFilter(lags, taps) if lags.size else None)
