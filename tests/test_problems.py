@@ -41,6 +41,7 @@ OTHER_CONSTANTS = {
     "fwi_anomalies": {"discs": (((0.1, 0.1), 0.06, 0.8),), "wavenumbers": (9.5,), "sources": 3, "receivers": 11, "noise": 0, "seed": 4},
     "fwi_disc_multifrequency": {"wavenumbers": (7, 15), "radius": 0.13, "speed": 0.7, "centre": (0.05, -0.1), "sources": 3, "receivers": 10},
     "fwi_marmousi2": {"frequencies": (1.7,), "start": "trend", "every": 20, "noise": 0.05, "seed": 2},
+    "fwi_wave_time": {"discs": (((0.1, 0.1), 0.06, 0.8),), "frequency": 1.5, "sources": 2, "receivers": 9, "noise": 0.05, "seed": 4},
     "fwi_disc_paper": {"noise": 0.03, "half_side": 0.2},
     "heated_wall": {"length": 1.3, "height": 0.7, "stripes": 1},
     "helmholtz_disc": {"k": 17, "radius": 0.08, "squared_slowness": 0.4, "at": (-0.3, 0.05)},

@@ -41,7 +41,7 @@ def draw_figures(solution: Solution, reference: References | None = None, kind: 
 
     Returns:
         `field_<name>` for every field, `zero_set` of a signed distance in space, `history`, `residual`; of an inversion also `medium`, `gathers`,
-        `misfit`, `survey`, `gradient`, `bands`. What cannot be drawn is left out.
+        `misfit`, `survey`, `gradient`, `bands` (of waves in time also `spectra`). What cannot be drawn is left out.
     """
     name = solution.problem.name
     figures: dict[str, Figure] = {}

@@ -1,6 +1,6 @@
 """All pictures of an inversion by name, for the report.
 
-Input: a solution of an inverse Helmholtz problem. Output: figures; none for any other problem.
+Input: a solution of an inverse Helmholtz problem, or of waves in time that were inverted per frequency. Output: figures; none for any other problem.
 
 A method that keeps the misfit of every iteration writes it into the history: per field as `misfit_<field>`, |P u - d| / |d|, NaN where the field took
 no part; or of all frequencies together as `phi` or `misfit`, the mean square of the relative misfits over their noise, one at the floor.
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pinnsiren.language import PML, Box, declaration_of
 
 from .inversion_data_figures import Gather, draw_gathers, draw_misfits, draw_survey
+from .inversion_in_time import is_in_time, per_frequency, time_gathers
 from .inversion_model_figures import draw_bands, draw_gradient, draw_medium
 from .inversion_reading import Survey, first_gradient, is_inversion, medium_of, surveys_of
 from .inversion_scores import speed_scores
@@ -28,7 +29,14 @@ TOGETHER = ("phi", "misfit")
 
 
 def inversion_figures(solution: Any) -> dict[str, Figure]:
-    """Return the figures of an inversion: gathers, misfit, survey, medium, gradient, bands; empty for a problem that is none."""
+    """Return the figures of an inversion: gathers, misfit, survey, medium, gradient, bands; empty for a problem that is none.
+
+    Of waves in time the gathers are traces, and `spectra` are what was inverted.
+    """
+    if is_in_time(solution):
+        figures = inversion_figures(per_frequency(solution))
+        spectra = figures.pop("gathers")
+        return {**figures, "gathers": draw_gathers(f"{solution.problem.name}: traces", time_gathers(solution)), "spectra": spectra}
     problem = solution.problem
     if not is_inversion(problem):
         return {}

@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from pinnsiren.errors import ProblemError
 from pinnsiren.language import declaration_of
 
+from .inversion_in_time import is_in_time, per_frequency
 from .inversion_reading import on_grid
 
 Array = NDArray[Any]
@@ -69,6 +70,8 @@ def speed_scores(solution: Any, *, axes: tuple[Array, Array] | None = None) -> S
     Raises:
         ProblemError: no exact medium is declared.
     """
+    if is_in_time(solution):
+        return speed_scores(per_frequency(solution), axes=axes)
     problem = solution.problem
     (medium,) = problem.coefficients
     exact = (problem.exact or {}).get(medium)

@@ -95,7 +95,7 @@ def _distances(problem: Problem, candidate: Any, faces: tuple[str, ...]) -> dict
     domain = problem.domain
     assert isinstance(domain, SpaceTime) and isinstance(domain.space, Box)
     space = domain.space
-    speeds, name = speed_range(problem, candidate), declaration_of(candidate).name
+    speeds, name = _speeds(problem, candidate), declaration_of(candidate).name
     if speeds is None:
         raise CompileError(
             f"problem `{problem.name}` has a layer for waves of the field `{name}`, and its equation does not give their speed: expected "
@@ -110,6 +110,24 @@ def _distances(problem: Problem, candidate: Any, faces: tuple[str, ...]) -> dict
         low, high = space.bounds[space.coordinates[axis]]
         distances[face] = max(MINIMUM * (high - low), 0.5 * BEYOND * speeds[1] * (end - min(first.get(face, start), end)))
     return distances
+
+
+def _speeds(problem: Problem, candidate: Any) -> tuple[float, float] | None:
+    """Return the range of speeds; an unknown medium may take any value between its bounds, and counts with them and with its start."""
+    known = speed_range(problem, candidate)
+    if known is not None or not problem.coefficients:
+        return known
+    found = []
+    for number in range(3):
+        values = {}
+        for medium in problem.coefficients:
+            declared = declaration_of(medium)
+            values[medium] = sp.sympify((declared.initial, *declared.bounds)[number])
+        if all(value.is_finite is not False for value in values.values()):
+            assumed = problem.rewritten(equations=[equation.xreplace(values) for equation in problem.equations], conditions=problem.conditions)
+            found.append(speed_range(assumed, candidate))
+    given = [pair for pair in found if pair is not None]
+    return (min(pair[0] for pair in given), max(pair[1] for pair in given)) if given else None
 
 
 def _check_quiet(problem: Problem, candidate: Any, faces: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ from pinnsiren.training.network_model import NetworkModel, load_parameters
 from pinnsiren.training.network_problem import NetworkProblem
 from pinnsiren.training.penalty.model import penalty_model_from_state
 from pinnsiren.training.reduced.model import reduced_model_from_state
+from pinnsiren.training.reduced.time_model import KIND as WAVES_IN_TIME
+from pinnsiren.training.reduced.time_model import time_model_from_state
 from pinnsiren.training.stretched_model import stretched_model_from_state
 from pinnsiren.training.wave_lattice import lattice_model_from_state
 from pinnsiren.training.wave_march_model import march_model_from_state
@@ -59,6 +61,8 @@ def model_from_state(compiled: CompiledProblem, network: Any, state: StateTree) 
         return joint_model_from_state(compiled, state)
     if kind == "reduced":
         return reduced_model_from_state(compiled, state)
+    if kind == WAVES_IN_TIME:
+        return time_model_from_state(compiled, state)
     if kind == "penalty":
         return penalty_model_from_state(compiled, state)
     if kind == "network":

@@ -1,6 +1,7 @@
 """Exact solutions, as callables of NumPy arrays."""
 
 from .burgers import BurgersSine, burgers_sine
+from .disc_waves import WavesAroundDiscs
 from .distances import annulus_distance, ball_distance, box_distance, half_space_distance, polygon_distance, segment_distance
 from .hankel import PointSourceField, point_source, propagating_wavenumber
 from .heat import SpreadingGaussian, heat_kernel
@@ -51,6 +52,7 @@ __all__ = [
     "SineGordonBreather",
     "SineGordonKink",
     "SpreadingGaussian",
+    "WavesAroundDiscs",
     "annulus_distance",
     "ball_distance",
     "box_constant_source",

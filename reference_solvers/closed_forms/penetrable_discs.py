@@ -56,12 +56,12 @@ class PenetrableDiscsField:
     """Total fields of several sources among penetrable discs, callable at points: shots first.
 
     Attributes:
-        k: wavenumber outside.
+        k: wavenumber outside, real, or complex with Im k <= 0 (waves weighted by a decay in time).
         discs: of other speeds.
         incident: field of each source without the discs.
     """
 
-    k: float
+    k: complex
     discs: tuple[PenetrableDisc, ...]
     incident: tuple[PointSourceField, ...]
 
@@ -97,7 +97,7 @@ class PenetrableDiscsField:
     @cached_property
     def _orders(self) -> NDArray[Any]:
         """-N ... N: as many as the discs need by themselves, and as their neighbours and the sources need across the gaps."""
-        largest = max(self.k * disc.radius * max(1, 1 / disc.speed) for disc in self.discs)
+        largest = max(abs(self.k) * disc.radius * max(1, 1 / disc.speed) for disc in self.discs)
         # Terms of a disc fall beyond n = k a like exp(-(n - k a)^(3/2) ...): Wiscombe (1980) for double precision.
         own = largest + 6 * largest ** (1 / 3) + 6
         ratios = [disc.radius / (np.hypot(*np.subtract(disc.centre, source.at))) for disc in self.discs for source in self.incident]
@@ -174,12 +174,12 @@ def _polar(points: NDArray[Any], centre: Sequence[float]) -> tuple[NDArray[Any],
     return np.hypot(dx, dy), np.arctan2(dy, dx)
 
 
-def _inner_waves(orders: NDArray[Any], k: float, r: NDArray[Any], angle: NDArray[Any]) -> ComplexArray:
+def _inner_waves(orders: NDArray[Any], k: complex, r: NDArray[Any], angle: NDArray[Any]) -> ComplexArray:
     """J_n(k r) e^{in t}, (n_orders, n_points)."""
     return np.asarray(special.jv(orders[:, None], k * r) * np.exp(1j * orders[:, None] * angle))
 
 
-def _outer_waves(orders: NDArray[Any], k: float, radius: float, r: NDArray[Any], angle: NDArray[Any]) -> ComplexArray:
+def _outer_waves(orders: NDArray[Any], k: complex, radius: float, r: NDArray[Any], angle: NDArray[Any]) -> ComplexArray:
     """H_n(k r)/H_n(k a) e^{in t}, (n_orders, n_points); the ratio is even in n."""
     most = int(orders[-1])
     ratios = np.empty((most + 1, len(r)), dtype=complex)
@@ -194,7 +194,7 @@ def _outer_waves(orders: NDArray[Any], k: float, radius: float, r: NDArray[Any],
 
 def penetrable_discs(
     *,
-    k: float,
+    k: complex,
     discs: Sequence[PenetrableDisc],
     at: ArrayLike,
     variance: float = 0.0,
@@ -203,7 +203,7 @@ def penetrable_discs(
     """Fields of Gaussian or point sources outside penetrable discs, `Lap u + k^2 m u = amplitude * N(x; at, variance)`.
 
     Args:
-        k: wavenumber outside the discs, where the speed is 1.
+        k: wavenumber outside the discs, where the speed is 1; complex with Im k <= 0 for waves that were weighted by a decay in time.
         discs: that neither touch each other nor a source (by seven standard deviations).
         at: centres of the sources, (n_sources, 2).
         variance: of the sources, 0 for points.
@@ -222,7 +222,7 @@ def penetrable_discs(
     if sources.ndim != 2 or sources.shape[1] != 2 or not len(sources) or not np.all(np.isfinite(sources)):
         raise ReferenceSolverError(f"the sources have shape {sources.shape}; expected finite centres (n_sources, 2)")
     for number, disc in enumerate(discs):
-        if not (disc.radius > 0 and disc.speed > 0 and k > 0):
+        if not (disc.radius > 0 and disc.speed > 0 and complex(k).real >= 0 and abs(k) > 0):
             raise ReferenceSolverError(f"`{disc}` and k = {k}: radius, speed and wavenumber must be positive")
         gap = float(np.min(np.hypot(*(sources - np.asarray(disc.centre, dtype=float)).T))) - disc.radius
         if gap <= _CLEARANCE_IN_STD * np.sqrt(variance):
@@ -234,5 +234,6 @@ def penetrable_discs(
                 raise ReferenceSolverError(f"`{disc}` and `{other}` touch; expected discs apart from each other")
     if not discs:
         raise ReferenceSolverError("no disc was given; `point_source` is the field without discs")
-    incident = tuple(point_source(float(k), (float(x), float(y)), variance, amplitude) for x, y in sources)
-    return PenetrableDiscsField(float(k), tuple(discs), incident)
+    wavenumber = complex(k) if complex(k).imag else complex(k).real
+    incident = tuple(point_source(wavenumber, (float(x), float(y)), variance, amplitude) for x, y in sources)
+    return PenetrableDiscsField(wavenumber, tuple(discs), incident)

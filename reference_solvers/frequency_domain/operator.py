@@ -1,6 +1,6 @@
 """The discrete Helmholtz operator: one factorisation for all sources and for the adjoint.
 
-    A(m) u = (K + w^2 M(m)) u = M(1) f,      convention exp(+i w t)
+    A(m) u = (K + w^2 M(m)) u = M(1) f,      convention exp(+i w t),  w - i damping in place of w for waves weighted by exp(-damping t)
 
 Input: `Discretisation` (grid, frequency, scheme, layers: all that does not depend on the medium) and a model of squared slowness on the nodes.
 Output: `HelmholtzOperator`, whose `solve` and `solve_transposed` share the factors. Unknowns are the nodes of the box and of its layers,
@@ -46,6 +46,7 @@ class Discretisation:
         scheme: `order2`, `order4`, `order6`, or `nine_point` (few points per wavelength).
         layer_wavelengths: thickness of the layers in wavelengths of their face.
         layers: of the four faces x-, x+, y-, y+, instead of chosen ones.
+        damping: of the complex frequency w - i damping; layers and resolution follow w.
 
     Raises:
         ReferenceSolverError: fewer than four points per wavelength, a layer thinner than a quarter wavelength, a bad model, too little memory.
@@ -60,7 +61,10 @@ class Discretisation:
         scheme: str = "order4",
         layer_wavelengths: float = 1.0,
         layers: tuple[FaceLayer, FaceLayer, FaceLayer, FaceLayer] | None = None,
+        damping: float = 0.0,
     ) -> None:
+        if not 0 <= damping < np.inf:
+            raise ReferenceSolverError(f"the Helmholtz operator was given damping={damping}; expected a number that is not negative")
         if not 0 < angular_frequency < np.inf:
             raise ReferenceSolverError(f"the Helmholtz operator was given angular_frequency={angular_frequency}; expected a positive number")
         if not 0 <= layer_wavelengths < np.inf:
@@ -71,6 +75,7 @@ class Discretisation:
         grid.check_resolution(angular_frequency, medium)
         self.grid = grid
         self.angular_frequency = float(angular_frequency)
+        self.damping = float(damping)
         self.scheme: Scheme = scheme_named(scheme)
         self.layers = layers or _chosen_layers(self.scheme, grid, self.angular_frequency, medium, layer_wavelengths)
         before = (self.layers[0].cells, self.layers[2].cells)
@@ -78,6 +83,11 @@ class Discretisation:
         self.padded_shape = (before[0] + grid.shape[0] + behind[0], before[1] + grid.shape[1] + behind[1])
         self._before = before
         check_memory(self.padded_shape, self.scheme)
+
+    @property
+    def squared_frequency(self) -> complex:
+        """(w - i damping)^2, the factor of the mass; real without damping."""
+        return complex(self.angular_frequency, -self.damping) ** 2 if self.damping else self.angular_frequency**2
 
     @property
     def size(self) -> int:
@@ -217,7 +227,7 @@ class HelmholtzOperator:
         self.model = discretisation.grid.checked_model(model)
         discretisation.grid.check_resolution(discretisation.angular_frequency, self.model)
         mass = discretisation.mass(discretisation.extend(self.model))
-        self.matrix = sparse.csc_matrix(discretisation.stiffness + discretisation.angular_frequency**2 * mass)
+        self.matrix = sparse.csc_matrix(discretisation.stiffness + discretisation.squared_frequency * mass)
         self.wave_solves = 0
         self._order = discretisation.elimination_order
         permuted = sparse.csc_matrix(self.matrix[self._order][:, self._order])

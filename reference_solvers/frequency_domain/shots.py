@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ReferenceSolverError
 
-from ..closed_forms.hankel import PointSourceField, point_source
+from ..closed_forms.hankel import PointSourceField, point_source, propagating_wavenumber
 from ..real_arrays import real_array
 from ..stencils import finite_difference_weights
 from .grid import Grid
@@ -129,7 +129,7 @@ class Illumination:
             self.load = self._distributed()
             self.background_field = np.zeros((discretisation.size, 1), dtype=complex)
         else:
-            k = discretisation.angular_frequency * float(np.sqrt(background))
+            k = propagating_wavenumber(discretisation.squared_frequency * background)
             pairs = zip(shots.positions, shots.amplitudes, strict=True)
             self.incident = tuple(point_source(k, tuple(map(float, at)), shots.variance, complex(a)) for at, a in pairs)
             self.load = np.zeros((discretisation.size, len(shots)), dtype=complex)
@@ -140,7 +140,7 @@ class Illumination:
         if self.background is None:
             return self.load
         d = self.discretisation
-        return -(d.angular_frequency**2) * d.apply_mass(d.extend(model) - self.background, self.background_field)
+        return -d.squared_frequency * d.apply_mass(d.extend(model) - self.background, self.background_field)
 
     def solve(self, operator: HelmholtzOperator) -> Array:
         """The computed part v of the fields, (size, n_shots); all of the field in total form."""

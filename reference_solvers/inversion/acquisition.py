@@ -17,7 +17,8 @@ Array = NDArray[Any]
 class Acquisition:
     """Frequency-domain measurements of the total field, convention exp(+i w t).
 
-    The equation is `Lap u + w^2 m u = amplitude * N(x; source, variance)`, m = 1/c^2. Data for exp(-i w t) are conjugated first.
+    The equation is `Lap u + w^2 m u = amplitude * N(x; source, variance)`, m = 1/c^2. Data for exp(-i w t) are conjugated first. Traces that were
+    weighted by exp(-damping t) before their transform have w - i damping in place of w.
 
     Attributes:
         angular_frequencies: (n_frequencies,), w; the wavenumber where speeds are relative to 1.
@@ -28,6 +29,7 @@ class Acquisition:
         amplitudes: integral of each source, (n_frequencies, n_sources).
         variance: of the Gaussian sources, 0 for points.
         observed: (n_sources, n_receivers), which pairs were measured; None for all.
+        damping: of the complex frequencies, the same for all.
     """
 
     angular_frequencies: Array
@@ -38,6 +40,7 @@ class Acquisition:
     amplitudes: Array
     variance: float = 0.0
     observed: Array | None = None
+    damping: float = 0.0
 
     @classmethod
     def of(
@@ -51,6 +54,7 @@ class Acquisition:
         amplitudes: ArrayLike = 1.0,
         variance: float = 0.0,
         observed: ArrayLike | None = None,
+        damping: float = 0.0,
     ) -> Acquisition:
         """Check and broadcast; one frequency may be a number and its data (n_sources, n_receivers).
 
@@ -90,6 +94,7 @@ class Acquisition:
             np.broadcast_to(strength, expected[:2]).copy(),
             float(variance),
             mask,
+            float(damping),
         )
 
     def at_frequencies(self, chosen: ArrayLike) -> Acquisition:

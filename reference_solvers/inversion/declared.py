@@ -1,12 +1,14 @@
 """From a declared inverse problem to an acquisition: squared slowness as `unknown_field`, shots as `SourceFamily`, data as `Observations`.
 
-Input: a `Problem` with one equation `laplacian(u) + k^2 m u = f` per field u, a number k each and one m for all, a layer (`PML`) on every face and
-observations of every u: as many fields as frequencies. Output: `DeclaredInversion`: acquisition, modelling, start, bounds, and where m may change;
-frequencies in the order of the fields. Problems for exp(-i w t) are conjugated on the way.
+Input: a `Problem` with one equation `laplacian(u) + k^2 m u = f` per field u, a number k each (complex, k = w - i damping, for waves that were
+weighted by exp(-damping t)) and one m for all, a layer (`PML`) on every face and observations of every u: as many fields as frequencies. Output:
+`DeclaredInversion`: acquisition, modelling, start, bounds, and where m may change; frequencies in the order of the fields. Problems for exp(-i w t)
+are conjugated on the way.
 """
 
 from __future__ import annotations
 
+import cmath
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ Array = NDArray[Any]
 # The nine points carry a disc to 0.1 % at 16 points per wavelength of the start; where m triples there are still nine.
 _POINTS_PER_WAVELENGTH = 16.0
 _UNIFORM = 1e-9
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class DeclaredInversion:
 
 @dataclass(frozen=True)
 class _Equation:
-    """Lap u + wavenumber^2 unknown u = source of every shot."""
+    """Lap u + (wavenumber - i damping)^2 unknown u = source of every shot."""
 
     wavenumber: float
+    damping: float
     unknown: Any
     sources: tuple[Any, ...]
 
@@ -117,9 +121,13 @@ def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
     first = parts[0]
     for part in parts[1:]:
         here, there = (np.ones(one.measurements.shape[1:], dtype=bool) if one.observed is None else one.observed for one in (part, first))
-        same = np.array_equal(part.sources, first.sources) and np.array_equal(part.receivers, first.receivers) and part.variance == first.variance
-        if not same or not np.array_equal(here, there):
-            raise ReferenceSolverError(f"the fields of `{problem.name}` have different sources or receivers; expected the same at every frequency")
+        same = np.array_equal(part.sources, first.sources) and np.array_equal(part.receivers, first.receivers)
+        # The damping is what a square root leaves of (w - i damping)^2: rounding, relative to w.
+        alike = part.variance == first.variance and abs(part.damping - first.damping) <= _ROUNDING * float(part.angular_frequencies[0])
+        if not same or not alike or not np.array_equal(here, there):
+            raise ReferenceSolverError(
+                f"the fields of `{problem.name}` have different sources, receivers or damping; expected the same at every frequency"
+            )
     return Acquisition.of(
         angular_frequencies=np.concatenate([part.angular_frequencies for part in parts]),
         sources=first.sources,
@@ -129,6 +137,7 @@ def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
         amplitudes=np.concatenate([part.amplitudes for part in parts]),
         variance=first.variance,
         observed=first.observed,
+        damping=first.damping,
     )
 
 
@@ -153,9 +162,11 @@ def _read_equation(problem: Problem, field: Any) -> _Equation:
     factor = factors.pop()
     squared = sp.simplify(sp.diff(plain, value, medium) / factor) if factor != 0 else sp.Integer(0)
     rest = sp.expand(plain - factor * sum(seconds) - factor * squared * value * medium)
-    if factors or not factor.is_number or not squared.is_number or not sp.sympify(squared).is_positive or rest.has(value, medium, *seconds):
+    root = cmath.sqrt(complex(squared)) if squared.is_number else 0j
+    if factors or not factor.is_number or not root.real > abs(root.imag) or rest.has(value, medium, *seconds):
         raise ReferenceSolverError(
-            f"the equation of `{problem.name}` is not `laplacian(u) + k**2 * {unknowns[0]} * u = f` with a number k; grid inversion knows no other"
+            f"the equation of `{problem.name}` is not `laplacian(u) + k**2 * {unknowns[0]} * u = f` with a number k, more real than imaginary; grid "
+            "inversion knows no other"
         )
     source = sp.expand(-rest / factor).xreplace({mark: node for node, mark in heads.items()})
     count = declaration_of(field).shots or 1
@@ -163,7 +174,7 @@ def _read_equation(problem: Problem, field: Any) -> _Equation:
     if any(len(family.args) != count for family in families):
         raise ReferenceSolverError(f"`{problem.name}` declares {count} shots and a family of another number of sources")
     shots = tuple(source.xreplace({family: family.args[number] for family in families}) for number in range(count))
-    return _Equation(float(sp.sqrt(squared)), unknowns[0], shots)
+    return _Equation(root.real, -root.imag, unknowns[0], shots)
 
 
 def _time_sign(problem: Problem, field: Any) -> int:
@@ -196,6 +207,8 @@ def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: i
         variances.add(float(blobs[0].variance))
     if len(variances) != 1:
         raise ReferenceSolverError(f"the sources of `{problem.name}` have the variances {sorted(variances)}; expected one for all")
+    if equation.damping * sign > _ROUNDING * equation.wavenumber:
+        raise ReferenceSolverError(f"the waves of `{field}` in `{problem.name}` grow on their way: expected the conjugate of k")
     observed = _observations(problem, field)
     if not observed or (assumed is None and _lacks_noise(problem, field)):
         raise ReferenceSolverError(f"`{problem.name}` needs Observations of `{field}` with a level such as noise=0.02: the inversion stops there")
@@ -213,6 +226,7 @@ def _read_acquisition(problem: Problem, field: Any, equation: _Equation, sign: i
         amplitudes=conjugate(np.array(amplitudes))[None, :],
         variance=variances.pop(),
         observed=None if mask.all() else mask,
+        damping=abs(equation.damping) if abs(equation.damping) > _ROUNDING * equation.wavenumber else 0.0,
     )
 
 

@@ -71,6 +71,7 @@ class _Frequency:
             start,
             scheme=modelling.scheme,
             layer_wavelengths=modelling.layer_wavelengths,
+            damping=acquisition.damping,
         )
         shots = Shots.at(acquisition.sources, acquisition.amplitudes[number], acquisition.variance)
         self.illumination = Illumination(self.discretisation, shots, modelling.background)
@@ -145,8 +146,8 @@ class Simulator:
             setting = self.frequency(number)
             adjoint = self.counted_solve(operator, setting.sampler.T @ (np.conj(residual) * factors))
             floor = self.acquisition.noise[number] * scale
-            weight = -2 * setting.discretisation.angular_frequency**2 / (floor**2 * len(frequencies))
-            gradient += weight * np.real(setting.discretisation.mass_gradient(adjoint, total))
+            squared = setting.discretisation.squared_frequency
+            gradient -= 2 / (floor**2 * len(frequencies)) * np.real(squared * setting.discretisation.mass_gradient(adjoint, total))
         ratios = np.array(relative)
         in_noise = ratios / self.acquisition.noise[list(frequencies)]
         return Misfit(float(np.mean(in_noise**2)), ratios, gradient, np.stack(amplitudes))

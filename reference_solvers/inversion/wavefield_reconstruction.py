@@ -278,15 +278,15 @@ class _Run:
         """A(m) u - f of the reconstructed fields, (size, n_sources); affine in the model."""
         state, setting = self._states[frequency], self._simulator.frequency(frequency)
         d, illumination = setting.discretisation, setting.illumination
-        residual = d.stiffness @ state.computed + d.angular_frequency**2 * d.apply_mass(d.extend(model), state.total)
+        residual = d.stiffness @ state.computed + d.squared_frequency * d.apply_mass(d.extend(model), state.total)
         if illumination.background is None:
             return np.asarray(residual - illumination.load)
         background = np.full(d.size, illumination.background)
-        return np.asarray(residual - d.angular_frequency**2 * d.apply_mass(background, illumination.background_field))
+        return np.asarray(residual - d.squared_frequency * d.apply_mass(background, illumination.background_field))
 
     def _jacobian(self, d: Discretisation, total: Array) -> sparse.csr_matrix:
         """Derivative of w^2 M(m) u in the unknowns (relative to the reference), (size, n_active)."""
-        factor = d.angular_frequency**2 * self._reference
+        factor = d.squared_frequency * self._reference
         stretched = sparse.diags(d.stretch * total)
         if d.scheme.is_star:
             matrix = stretched

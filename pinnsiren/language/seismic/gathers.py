@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ProblemError
+from pinnsiren.language.seismic.scaling import Scaling
 
 Array = NDArray[Any]
 
@@ -113,6 +114,21 @@ class TimeGathers:
         frequencies = np.fft.rfftfreq(n, self.interval)
         heard = np.flatnonzero(amplitude >= _HEARD * amplitude.max())
         return float(frequencies[heard[0]]), float(frequencies[heard[-1]])
+
+    def observed(self, scaling: Scaling | None = None) -> tuple[Array, Array]:
+        """Return points and values for `Observations` of a field of two coordinates and the time, in this order.
+
+        Args:
+            scaling: into its units; None keeps metres and seconds.
+
+        Returns:
+            (n, 3), or (n_shots, n, 3) where receivers differ from shot to shot; and (n_shots, n), n the receivers times the samples.
+        """
+        lengths, times = (self.receivers, self.times) if scaling is None else (scaling.lengths(self.receivers), scaling.times(self.times))
+        n_shots, n_receivers, n_samples = self.traces.shape
+        places = np.repeat(lengths, n_samples, axis=-2)
+        when = np.broadcast_to(np.tile(times, n_receivers), places.shape[:-1])
+        return np.concatenate([places, when[..., None]], axis=-1), self.traces.reshape(n_shots, n_receivers * n_samples)
 
     def at_frequencies(self, frequencies: ArrayLike, *, noise: float | None = None) -> FrequencyGathers:
         """Transform the traces at some frequencies (Hz); divided by the spectrum of the wavelet if it is known.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import CompileError, NonFiniteError, ProblemError
+from pinnsiren.language.wave_surveys import is_wave_inversion
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
 from pinnsiren.training.penalty.declared import read_medium, read_surveys
@@ -27,6 +28,7 @@ from pinnsiren.training.penalty.model import PenaltyModel
 from pinnsiren.training.penalty.roughness import Roughness
 from pinnsiren.training.penalty.search import AT_THE_NOISE, Search
 from pinnsiren.training.penalty.waves import FEWEST_POINTS_PER_WAVELENGTH, Waves, place_centres
+from pinnsiren.training.reduced.time_run import TimeRun, suits_in_time
 
 Array = NDArray[Any]
 
@@ -68,7 +70,9 @@ class PenaltyInversion(AbstractMethod):
             raise ProblemError(f"PenaltyInversion was given prior_power={self.prior_power}; expected a number above 0, at most 2")
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
-        """Fits the Helmholtz equation with an unknown squared slowness in a uniform surrounding."""
+        """Fits the Helmholtz equation with an unknown squared slowness in a uniform surrounding; waves in time too."""
+        if is_wave_inversion(compiled.original):
+            return suits_in_time(self, compiled)
         try:
             medium, surveys = read_medium(compiled.original), read_surveys(compiled.original)
         except CompileError as error:
@@ -80,8 +84,10 @@ class PenaltyInversion(AbstractMethod):
         reason = f"{len(surveys)} frequencies: fields by least squares, `{medium.name}` by Gauss-Newton, equations by multipliers; rests on a prior"
         return Suitability(True, reason, COST)
 
-    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "PenaltyRun":
-        """Begin with the declared medium."""
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> "PenaltyRun | TimeRun":
+        """Begin with the declared medium; waves in time are inverted per frequency and checked in time."""
+        if is_wave_inversion(compiled.original):
+            return TimeRun(self, compiled, settings)
         return PenaltyRun(self, compiled, settings)
 
     @property

@@ -181,7 +181,7 @@ class LinearisedSimulator:
         setting = self.simulator.frequency(number)
         adjoint = self.simulator.counted_solve(operator, setting.sampler.T @ np.conj(residual))
         d = operator.discretisation
-        return np.asarray(-(d.angular_frequency**2) * np.real(d.mass_gradient(adjoint, total)).ravel()[self.active])
+        return np.asarray(-np.real(d.squared_frequency * d.mass_gradient(adjoint, total)).ravel()[self.active])
 
     def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
         """Operator, fields and predictions; a step that was tried and accepted asks for them twice."""
@@ -207,7 +207,7 @@ class LinearisedSimulator:
     def _carrier(self, number: int, d: Discretisation) -> tuple[Array, Any]:
         """Return the unknowns of the operator that carry the medium where it may change, and how they add up, (n_active, n_carrying)."""
         if number not in self._carriers:
-            whole = sparse.csc_matrix(d.collector[self.active] @ sparse.diags(-(d.angular_frequency**2) * d.stretch))
+            whole = sparse.csc_matrix(d.collector[self.active] @ sparse.diags(-d.squared_frequency * d.stretch))
             carrying = np.flatnonzero(np.diff(whole.indptr))
             self._carriers[number] = (carrying, sparse.csr_matrix(whole[:, carrying]))
         return self._carriers[number]

@@ -14,12 +14,14 @@ from pinnsiren.errors import ProblemError, ReferenceSolverError, UnknownNameErro
 from pinnsiren.language.penalties import TOTAL_VARIATION as DECLARED_VARIATION
 from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.wave_surveys import is_wave_inversion
 from pinnsiren.networks import Siren
 from pinnsiren.reference_solvers.inversion import read_inversion
 from pinnsiren.training.method import AbstractMethod, RunSettings, Suitability
 from pinnsiren.training.reduced.beliefs import AUTO, PRIORS, TOTAL_VARIATION
 from pinnsiren.training.reduced.run import ReducedRun
 from pinnsiren.training.reduced.survey import ASSUMED_NOISE
+from pinnsiren.training.reduced.time_run import TimeRun, suits_in_time
 
 SMALL = Siren(48, 2)
 COST = 0.5  # ahead of joint least squares, whose fields overfit what a few receivers leave open
@@ -67,8 +69,10 @@ class ReducedInversion(AbstractMethod):
         return True
 
     def suits(self, compiled: CompiledProblem) -> Suitability:
-        """Fits Helmholtz equations that share an unknown squared slowness, with layers all around and observations."""
+        """Fits Helmholtz equations that share an unknown squared slowness, with layers all around and observations; waves in time too."""
         problem = compiled.original
+        if is_wave_inversion(problem):
+            return suits_in_time(self, compiled)
         if len(problem.coefficients) != 1 or problem.scalars:
             return Suitability(False, "it seeks one unknown field, a squared slowness, and nothing else", np.inf)
         try:
@@ -88,11 +92,15 @@ class ReducedInversion(AbstractMethod):
 
     def refuses_processes(self, compiled: CompiledProblem) -> str:
         """Frequencies are split: each has a factorisation of its own, which its shots and receivers share."""
+        if is_wave_inversion(compiled.original):
+            return "waves in time are inverted by one process"
         n = len(compiled.ir.is_complex)
         return "" if n > 1 else "one frequency has one factorisation, which all shots share"
 
-    def start(self, compiled: CompiledProblem, settings: RunSettings) -> ReducedRun:
-        """Begin with the first belief at the declared start."""
+    def start(self, compiled: CompiledProblem, settings: RunSettings) -> ReducedRun | TimeRun:
+        """Begin with the first belief at the declared start; waves in time are inverted per frequency and checked in time."""
+        if is_wave_inversion(compiled.original):
+            return TimeRun(self, compiled, settings)
         believed = any(isinstance(condition, Prior) for condition in compiled.original.conditions)
         return ReducedRun(replace(self, prior=TOTAL_VARIATION) if believed else self, compiled, settings)
 
