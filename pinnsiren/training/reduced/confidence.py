@@ -107,6 +107,18 @@ def share_of_distance(answer: Array, witness: Array, checked: float) -> float:
     return float(np.clip(moved + DEVIATIONS * deviation, LEAST_SHARE, 1.0))
 
 
+def chance_of_difference(first: Array, second: Array) -> float:
+    """Return the standard error of the difference of two sums of squares, by residuals of the same traces whose noise has a sum of squares of one.
+
+    Args:
+        first: (n,), residual of one medium.
+        second: the same of another: |first|^2 - |second|^2 = (first - second) . (first + second) varies by 2 |first - second| times the deviation
+            of a trace. Where both are above the noise, what neither explains is the deviation.
+    """
+    level = max(1.0, min(float(first @ first), float(second @ second)))
+    return float(2 * np.linalg.norm(first - second) * np.sqrt(level / len(first)))
+
+
 def noise_deviation(survey: Survey, answer: Search) -> Array:
     """Return the standard deviation of log m that the noise of the data makes, (n_active,)."""
     here = survey.linearised(survey.order).linearise(answer.medium.model())

@@ -16,7 +16,7 @@ from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractRun, RunSettings, StateTree
 from pinnsiren.training.reduced.beliefs import AUTO, BELIEFS, TWO_PHASES, Belief, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import doubts, estimate_error, misfit_texts, share_of_distance
+from pinnsiren.training.reduced.confidence import chance_of_difference, doubts, estimate_error, misfit_texts, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
 from pinnsiren.training.reduced.roughness import Roughness
@@ -26,9 +26,11 @@ from pinnsiren.training.reduced.survey import read_survey
 
 Array = NDArray[Any]
 
-# What a candidate with a prior has to gain on the traces held back over the one without: 2 % is within the chance of a few dozen traces.
-BETTER = 0.98
-BETTER_SAMPLED = 0.9  # where rows of some receivers stand for all, few steps leave a candidate a tenth of phi above where it would come
+# What the second candidate has to gain on the traces held back, in standard errors of the difference of both: within one of them the simpler
+# belief stays (Breiman, Friedman, Olshen and Stone 1984, Classification and regression trees, 3.4.3).
+BETTER = 1.0
+# Times the misfit of the first: where rows of some receivers stand for all, few steps leave a candidate a tenth of phi above where it would come.
+BETTER_SAMPLED = 0.9
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
@@ -81,6 +83,7 @@ class ReducedRun(AbstractRun):
             most_nodes=method.most_nodes,
             estimate_amplitudes=method.estimate_amplitudes,
             seed=settings.seed,
+            chooses=method.prior == AUTO,
         )
         self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]
         if self.survey.is_coarse:
@@ -218,13 +221,15 @@ class ReducedRun(AbstractRun):
 
     def _choose(self) -> None:
         """Choose by the traces held back; a prior that was asked for by name stays."""
+        first, second = self.searches[:2]
         # Asked anew, both with the noise and the corrections of now: a search that ran out of time knows the misfit of its last frequencies only.
         everywhere = self.survey.linearised(self.survey.order, self.survey.held)
-        for search in self.searches[:2]:
-            search.ask_again(everywhere)
-        first, second = self.searches[:2]
-        better = BETTER if self.survey.sampled is None else BETTER_SAMPLED
-        if self.method.prior == AUTO and second.group == second.last and second.checked < better * first.checked:
+        residuals = [search.ask_again(everywhere) for search in (first, second)]
+        if self.survey.sampled is None:
+            better = first.checked - second.checked > BETTER * chance_of_difference(*residuals)
+        else:
+            better = second.checked < BETTER_SAMPLED * first.checked
+        if self.method.prior == AUTO and second.group == second.last and better:
             self.winner = 1
         if any(self.survey.declared.undeclared):
             self.survey.estimate_noise(self.searches[self.winner].relative)

@@ -98,13 +98,14 @@ class Search:
         """Misfit of the last weight."""
         return self.tried[-1][1] if self.tried else self.phi_before
 
-    def ask_again(self, everywhere: LinearisedSimulator) -> None:
-        """Measure the misfit of the traces held back anew, in the units of the noise that is known now."""
+    def ask_again(self, everywhere: LinearisedSimulator) -> Array:
+        """Measure the misfit of the traces held back anew, in the units of the noise that is known now, and return their residual."""
         found = everywhere.linearise(self.medium.model(), derivative=False)
         self.relative, self.last_checked = found.relative, found.misfit
         if self.tried:
             weight, phi, _ = self.tried[-1]
             self.tried[-1] = (weight, phi, found.misfit)
+        return found.residual
 
     def meet_again(self, everywhere: LinearisedSimulator) -> None:
         """Measure phi anew, once it has been: with the corrections of now."""
@@ -139,6 +140,9 @@ class Search:
         if not self.tried and self.weight == 0 and has_prior:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
+        if not has_prior and not self.tried:
+            # Damping is all that smooths a medium without a prior: left where the frequencies before have ended, the first step fits the noise.
+            self.fit.damping = FIRST_DAMPING
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
         self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
