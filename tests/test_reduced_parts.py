@@ -327,6 +327,17 @@ def test_a_search_that_begins_again_starts_at_its_first_weight_and_remembers_its
     assert restored.phi == 0.98
 
 
+def test_of_two_media_the_one_of_the_lower_weight_is_charged_for_the_edges_that_it_needs():
+    plain, rippled = search_with(1.0), search_with(0.99)
+    rng = np.random.default_rng(2)
+    for found, size in ((plain, 0.0), (rippled, 0.05)):
+        found.fit.prior = Roughness.on(GRID, START, ACTIVE, 1.0, 0.01)
+        vector = found.medium.vector()
+        found.medium.move_to(vector + size * rng.normal(size=vector.size))
+    assert rippled.phi < plain.phi and rippled.objective(0.0) == rippled.phi
+    assert rippled.objective(1.0) > plain.objective(1.0)
+
+
 # -- the choice of a belief -----------------------------------------------------------------------------------------------------------------------
 
 

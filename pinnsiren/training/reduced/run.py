@@ -275,8 +275,10 @@ class ReducedRun(AbstractRun):
             everywhere = self.survey.linearised(self.survey.order)
             for search in self.searches[FINAL:]:
                 search.meet_again(everywhere)
-        # The last one is the answer: of two media of two phases the one that meets the data better.
-        self.searches[PHASES:] = sorted(self.searches[PHASES:], key=lambda search: -search.phi)
+        # The last one is the answer: of two media of two phases the better one at the same weight. The one whose weight fell further meets the data
+        # more closely for that alone, with ripples of its interface.
+        weight = max((search.weight for search in self.searches[PHASES:]), default=0.0)
+        self.searches[PHASES:] = sorted(self.searches[PHASES:], key=lambda search: -search.objective(weight))
         two = len(self.searches) > MORE_PHASES and np.isfinite(self.searches[PHASES].phi)
         answer, witness = self.searches[-1], self.searches[PHASES if two else 1 - self.winner]
         estimate = estimate_error(self.survey, answer, witness, self.heard, 1.0 if two else self._share_of_distance())

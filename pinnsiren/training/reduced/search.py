@@ -107,6 +107,10 @@ class Search:
             self.tried[-1] = (weight, phi, found.misfit)
         return found.residual
 
+    def objective(self, weight: float) -> float:
+        """Return phi and the charge of the prior at a weight."""
+        return self.phi + (0.0 if self.fit.prior is None else weight * self.fit.prior.value(self.fit.change()))
+
     def meet_again(self, everywhere: LinearisedSimulator) -> None:
         """Measure phi anew, once it has been: with the corrections of now."""
         if np.isfinite(self.phi):
