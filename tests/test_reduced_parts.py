@@ -15,7 +15,7 @@ from pinnsiren.reference_solvers.frequency_domain import Grid
 from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
 from pinnsiren.training.reduced import gauss_newton
 from pinnsiren.training.reduced.beliefs import BELIEFS, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import LEAST_SHARE, chance_of_difference, deviation_from_parameters, share_of_distance
+from pinnsiren.training.reduced.confidence import LEAST_SHARE, chance_of_difference, choice_texts, deviation_from_parameters, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
@@ -351,9 +351,18 @@ def test_the_chance_of_a_difference_is_its_standard_deviation_over_draws_of_the_
     assert np.std(differences) == pytest.approx(expected, rel=0.06)
 
 
+def test_a_choice_within_chance_is_said_to_be_one():
+    rng, n = np.random.default_rng(8), 400
+    noise = rng.normal(size=n) / np.sqrt(n)
+    near, far = (noise + size * rng.normal(size=n) / np.sqrt(n) for size in (0.1, 1.0))
+    assert choice_texts(noise, far) == [] and "not apart" in choice_texts(noise, noise)[0]
+    (text,) = choice_texts(noise, near)
+    assert "standard errors apart" in text and "prior=" in text
+
+
 def test_small_surveys_hold_more_back_where_a_belief_is_chosen():
     assert held_share(300, True) == MOST_HELD and held_share(300, False) == HELD_BACK
-    assert held_share(4000, True) == pytest.approx(DECIDING / 4000) and held_share(10**6, True) == HELD_BACK
+    assert held_share(2000, True) == pytest.approx(DECIDING / 2000) and held_share(10**6, True) == HELD_BACK
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ UNPREDICTED = 3.0  # times the noise, of the traces held back
 # Of the larger change from the start: two media that explain the data and have nothing in common are sqrt(2) of it apart, this is half the way.
 APART = 0.7
 DAMPING = 1e-6
+CLEAR = 2.0  # standard errors of the difference of two misfits
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,15 @@ def chance_of_difference(first: Array, second: Array) -> float:
     """
     level = max(1.0, min(float(first @ first), float(second @ second)))
     return float(2 * np.linalg.norm(first - second) * np.sqrt(level / len(first)))
+
+
+def choice_texts(first: Array, second: Array) -> list[str]:
+    """Return what has to be said of a choice between two media by their residuals of the traces held back: nothing where it is clear."""
+    gain, chance = abs(float(first @ first - second @ second)), chance_of_difference(first, second)
+    if chance and gain >= CLEAR * chance:
+        return []
+    apart = f"{gain / chance:.1f} standard errors apart" if chance else "not apart"
+    return [f"by the traces held back both priors are {apart}, so that chance has a say in the choice: name one by prior=... where more is known"]
 
 
 def noise_deviation(survey: Survey, answer: Search) -> Array:

@@ -19,8 +19,8 @@ Array = NDArray[Any]
 
 HELD_BACK, MOST_HELD = 0.15, 0.3  # of the traces: they choose the prior, and are used for the answer again
 # Real numbers held back that a choice between two beliefs asks for. Two media that meet their traces are 0.2 to 0.4 of the noise apart in the others,
-# d per trace: the better one, were it true, is seen at d sqrt(n) / 2 standard errors, three at 0.2.
-DECIDING = 1000
+# d per trace: the better one, were it true, is seen at d sqrt(n) / 2 standard errors, three at 0.3.
+DECIDING = 400
 # Relative error of the data on 16 points per wavelength where the medium jumps, against the closed form of a disc.
 GRID_ERROR, AT_POINTS = 3e-3, 16.0
 CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
