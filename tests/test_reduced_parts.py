@@ -15,14 +15,14 @@ from pinnsiren.reference_solvers.frequency_domain import Grid
 from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
 from pinnsiren.training.reduced import gauss_newton
 from pinnsiren.training.reduced.beliefs import BELIEFS, TwoPhaseMedium, beliefs_of
-from pinnsiren.training.reduced.confidence import LEAST_SHARE, deviation_from_parameters, share_of_distance
+from pinnsiren.training.reduced.confidence import LEAST_SHARE, chance_of_difference, choice_texts, deviation_from_parameters, share_of_distance
 from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvature
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
 from pinnsiren.training.reduced.roughness import Distance, Roughness
-from pinnsiren.training.reduced.search import Search, build_search, resolving
+from pinnsiren.training.reduced.search import FIRST_DAMPING, Search, build_search, resolving
 from pinnsiren.training.reduced.sharpening import Sharpening, is_convex
-from pinnsiren.training.reduced.survey import read_survey
+from pinnsiren.training.reduced.survey import DECIDING, HELD_BACK, MOST_HELD, held_share, read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
 ACTIVE = np.all(np.abs(np.array(GRID.nodes)) < 0.26, axis=0)
@@ -314,6 +314,75 @@ def test_a_weight_that_was_low_enough_between_two_phases_stays():
     found = search_with(1.05, 1.02, least_gain=2e-3, polishing=True, polish=0)
     found._go_on(True)
     assert found.done and found.weight == 1.0
+
+
+def test_a_search_that_begins_again_starts_at_its_first_weight_and_remembers_its_misfit():
+    found = search_with(1.3, 0.98, polishing=True, done=True)
+    found.weight = 0.1
+    found.begin_again()
+    assert (found.weight, found.tried, found.done, found.polishing) == (1.0, [], False, False)
+    assert found.phi == 0.98 and found.polish == 1
+    restored = search_with()
+    restored.restore(found.state())
+    assert restored.phi == 0.98
+
+
+def test_of_two_media_the_one_of_the_lower_weight_is_charged_for_the_edges_that_it_needs():
+    plain, rippled = search_with(1.0), search_with(0.99)
+    rng = np.random.default_rng(2)
+    for found, size in ((plain, 0.0), (rippled, 0.05)):
+        found.fit.prior = Roughness.on(GRID, START, ACTIVE, 1.0, 0.01)
+        vector = found.medium.vector()
+        found.medium.move_to(vector + size * rng.normal(size=vector.size))
+    assert rippled.phi < plain.phi and rippled.objective(0.0) == rippled.phi
+    assert rippled.objective(1.0) > plain.objective(1.0)
+
+
+# -- the choice of a belief -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_chance_of_a_difference_is_its_standard_deviation_over_draws_of_the_noise():
+    rng, n = np.random.default_rng(5), 300
+    first, second = (0.3 * rng.normal(size=n) / np.sqrt(n) for _ in range(2))
+    noise = rng.normal(size=(4000, n)) / np.sqrt(n)
+    differences = [float(a @ a - b @ b) for a, b in ((first + one, second + one) for one in noise)]
+    expected = np.mean([chance_of_difference(first + one, second + one) for one in noise[:50]])
+    # Of 4000 draws a deviation is known to 1.1 %; the sum of squares that sets the level scatters by as much as 8 %.
+    assert np.std(differences) == pytest.approx(expected, rel=0.06)
+
+
+def test_a_choice_within_chance_is_said_to_be_one():
+    rng, n = np.random.default_rng(8), 400
+    noise = rng.normal(size=n) / np.sqrt(n)
+    near, far = (noise + size * rng.normal(size=n) / np.sqrt(n) for size in (0.1, 1.0))
+    assert choice_texts(noise, far) == [] and "not apart" in choice_texts(noise, noise)[0]
+    (text,) = choice_texts(noise, near)
+    assert "standard errors apart" in text and "prior=" in text
+
+
+def test_small_surveys_hold_more_back_where_a_belief_is_chosen():
+    assert held_share(300, True) == MOST_HELD and held_share(300, False) == HELD_BACK
+    assert held_share(2000, True) == pytest.approx(DECIDING / 2000) and held_share(10**6, True) == HELD_BACK
+
+
+@pytest.fixture(scope="module")
+def small_survey():
+    return read_survey(declared(), step=0.05, most_nodes=1000, estimate_amplitudes=False, seed=0)
+
+
+def test_a_medium_without_a_prior_is_damped_anew_at_every_frequency(small_survey):
+    search = build_search(small_survey, BELIEFS["none"], ps.Siren(12, 2), 0, lambda: False)
+    begun, descend = [], search.fit.descend
+
+    def noting(*args):
+        begun.append((search.group, search.fit.damping))
+        return descend(*args)
+
+    search.fit.descend = noting
+    while not search.done:
+        search.advance(small_survey, ~small_survey.held, True)
+    first = {group: damping for group, damping in reversed(begun)}
+    assert first == {0: FIRST_DAMPING, 1: FIRST_DAMPING} and search.fit.damping < FIRST_DAMPING
 
 
 # -- contrast given back --------------------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ UNPREDICTED = 3.0  # times the noise, of the traces held back
 # Of the larger change from the start: two media that explain the data and have nothing in common are sqrt(2) of it apart, this is half the way.
 APART = 0.7
 DAMPING = 1e-6
+CLEAR = 2.0  # standard errors of the difference of two misfits
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,27 @@ def share_of_distance(answer: Array, witness: Array, checked: float) -> float:
     moved = abs(float(answer @ apart)) / size
     deviation = np.sqrt(max(checked, 1.0) / (len(answer) * size))
     return float(np.clip(moved + DEVIATIONS * deviation, LEAST_SHARE, 1.0))
+
+
+def chance_of_difference(first: Array, second: Array) -> float:
+    """Return the standard error of the difference of two sums of squares, by residuals of the same traces whose noise has a sum of squares of one.
+
+    Args:
+        first: (n,), residual of one medium.
+        second: the same of another: |first|^2 - |second|^2 = (first - second) . (first + second) varies by 2 |first - second| times the deviation
+            of a trace. Where both are above the noise, what neither explains is the deviation.
+    """
+    level = max(1.0, min(float(first @ first), float(second @ second)))
+    return float(2 * np.linalg.norm(first - second) * np.sqrt(level / len(first)))
+
+
+def choice_texts(first: Array, second: Array) -> list[str]:
+    """Return what has to be said of a choice between two media by their residuals of the traces held back: nothing where it is clear."""
+    gain, chance = abs(float(first @ first - second @ second)), chance_of_difference(first, second)
+    if chance and gain >= CLEAR * chance:
+        return []
+    apart = f"{gain / chance:.1f} standard errors apart" if chance else "not apart"
+    return [f"by the traces held back both priors are {apart}, so that chance has a say in the choice: name one by prior=... where more is known"]
 
 
 def noise_deviation(survey: Survey, answer: Search) -> Array:

@@ -66,6 +66,7 @@ class Search:
         done: whether it is over.
         relative: misfit of the traces held back relative to the data, per frequency of the last step.
         last_checked: their phi.
+        phi_before: of the medium that the search begins from again.
         sharpening: the rounds that give back contrast, once they have begun.
     """
 
@@ -84,6 +85,7 @@ class Search:
     done: bool = False
     relative: Array = field(default_factory=lambda: np.zeros(0))
     last_checked: float = np.inf
+    phi_before: float = np.inf
     sharpening: Sharpening | None = None
 
     @property
@@ -94,15 +96,31 @@ class Search:
     @property
     def phi(self) -> float:
         """Misfit of the last weight."""
-        return self.tried[-1][1] if self.tried else np.inf
+        return self.tried[-1][1] if self.tried else self.phi_before
 
-    def ask_again(self, everywhere: LinearisedSimulator) -> None:
-        """Measure the misfit of the traces held back anew, in the units of the noise that is known now."""
+    def ask_again(self, everywhere: LinearisedSimulator) -> Array:
+        """Measure the misfit of the traces held back anew, in the units of the noise that is known now, and return their residual."""
         found = everywhere.linearise(self.medium.model(), derivative=False)
         self.relative, self.last_checked = found.relative, found.misfit
         if self.tried:
             weight, phi, _ = self.tried[-1]
             self.tried[-1] = (weight, phi, found.misfit)
+        return found.residual
+
+    def objective(self, weight: float) -> float:
+        """Return phi and the charge of the prior at a weight."""
+        return self.phi + (0.0 if self.fit.prior is None else weight * self.fit.prior.value(self.fit.change()))
+
+    def meet_again(self, everywhere: LinearisedSimulator) -> None:
+        """Measure phi anew, once it has been: with the corrections of now."""
+        if np.isfinite(self.phi):
+            phi = everywhere.linearise(self.medium.model(), derivative=False).misfit
+            self.tried[-1:] = [(self.weight, phi, phi)]
+
+    def begin_again(self) -> None:
+        """Go through the weights of this group once more, from the medium as it is: the data have changed."""
+        self.phi_before, self.weight, self.tried = self.phi, self.tried[0][0], []
+        self.polish, self.polishing, self.done = max(self.polish, 1), False, False
 
     @property
     def checked(self) -> float:
@@ -126,6 +144,9 @@ class Search:
         if not self.tried and self.weight == 0 and has_prior:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
+        if not has_prior and not self.tried:
+            # Damping is all that smooths a medium without a prior: left where the frequencies before have ended, the first step fits the noise.
+            self.fit.damping = FIRST_DAMPING
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
         self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
@@ -231,6 +252,7 @@ class Search:
             "tried": np.array(self.tried, dtype=float).reshape(-1, 3),
             "done": int(self.done),
             "relative": self.relative,
+            "phi_before": self.phi_before,
             "anchor": self.fit.prior.anchor if isinstance(self.fit.prior, Distance) else np.zeros(0),
             "sharpening": {} if self.sharpening is None else self.sharpening.state(),
         }
@@ -242,7 +264,7 @@ class Search:
         self.polish, self.polishing, self.done = int(state["polish"]), bool(state["polishing"]), bool(state["done"])
         self.hurries = bool(state["hurries"])
         self.tried = [(float(a), float(b), float(c)) for a, b, c in np.asarray(state["tried"]).reshape(-1, 3)]
-        self.relative = np.atleast_1d(np.asarray(state["relative"]))
+        self.relative, self.phi_before = np.atleast_1d(np.asarray(state["relative"])), float(state["phi_before"])
         anchor = np.atleast_1d(np.asarray(state.get("anchor", []), dtype=float))
         if anchor.size and isinstance(self.fit.prior, Roughness):
             self.fit.prior = Distance(self.fit.prior, anchor)
