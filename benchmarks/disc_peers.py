@@ -170,12 +170,12 @@ class Watch:
             raise Finished
 
 
-def solve_here(watch: Watch, method: Any, seed: int) -> None:
-    """This package, from the declaration on: compiling counts, and it stops by its own estimate of the error.
+def solve_here(watch: Watch, network: ps.Siren | None, seed: int) -> None:
+    """This package, from the declaration on: compiling counts, and it stops by its own estimate of the error. No network leaves the choice to it.
 
     Its budget is in seconds of a clock, which on a machine that other programs share give less processor time.
     """
-    solution = ps.solve(watch.statement.problem, method=method, tolerance=watch.bar, seconds=2 * watch.budget, seed=seed, progress=False)
+    solution = ps.solve(watch.statement.problem, network=network, tolerance=watch.bar, seconds=2 * watch.budget, seed=seed, progress=False)
     watch.settings.update(status=str(solution.status.code), estimated_error=float(solution.estimated_error))
     watch.look(lambda points: np.asarray(solution["u"].at(points)))
 

@@ -53,8 +53,8 @@ def _fastlsq(scattered: bool, scale: float) -> Way:
 
 
 WAYS: dict[str, Way] = {
-    "auto": Way(lambda watch, seed: solve_here(watch, "auto", seed)),
-    "trained Siren": Way(lambda watch, seed: solve_here(watch, ps.GaussNewton(), seed)),
+    "auto": Way(lambda watch, seed: solve_here(watch, None, seed)),
+    "trained Siren(64, 2)": Way(lambda watch, seed: solve_here(watch, ps.Siren(width=64, depth=2), seed)),
     "DeepXDE": Way(lambda watch, seed: solve_deepxde(watch, False, seed), "deepxde"),
     "DeepXDE, scattered field": Way(lambda watch, seed: solve_deepxde(watch, True, seed), "deepxde"),
     "original SIREN": Way(lambda watch, seed: solve_original_siren(watch, 52_900, seed)),

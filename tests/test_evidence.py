@@ -184,6 +184,18 @@ def test_the_table_of_the_readme_is_that_of_the_records():
         table.replace_measured("no markers", "")
 
 
+def test_the_readme_names_what_it_does_not_show_and_misses():
+    records = [dict(record) for record in table.read_records(evidence.RESULTS / "evidence")]
+    assert {record["case"] for record in records} >= set(table.HEADLINES)
+    hidden = next(r for r in records if r["case"] not in table.HEADLINES and "quantities" not in r and r["allowed_to_miss"] is None)
+    hidden["summary"] = {**hidden["summary"], "bar_met": False, "complete": False, "dishonest_seeds": [3]}
+    text = table.build_short_table(records)
+    missed, unfinished = text.split("reach their bar (")[1].split(" not)")[0], text.split("runs are missing of ")[1].split(".")[0]
+    assert f"`{hidden['case']}`" in missed
+    assert f"`{hidden['case']}`" in unfinished
+    assert f"In `{hidden['case']}` a run that reports success is wrong by more than ten times" in text
+
+
 def test_no_number_is_printed_without_its_machine(tmp_path):
     record = evidence.run_case(stub_case(), tmp_path, n_seeds=1)
     del record["hardware"]["cpu_model"]

@@ -348,16 +348,17 @@ def test_priors_with_a_distance_are_the_convex_ones():
 
 def test_rounds_end_where_traces_held_back_gain_no_more_and_keep_the_best():
     rounds = Sharpening()
-    seen = [rounds.note(1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
+    seen = [rounds.note(4.0, 1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
     assert seen == [False, False, False, False, False, True]
     assert rounds.vector == [3.0] and rounds.best == 1.4
+    assert rounds.kept == (4.0, 1.0)  # the weight, and four quarters
 
 
 def test_rounds_of_all_traces_end_at_the_misfit_of_the_candidate():
     rounds = Sharpening(most=9, target=0.6)
-    assert [rounds.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
+    assert [rounds.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
     few = Sharpening(most=2)
-    assert [few.note(phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
+    assert [few.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
 
 
 def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
@@ -375,6 +376,44 @@ def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
     second = closest(Distance(prior, first))
     lost, left = (float(np.mean((change - bar)[bar < 0])) for change in (first, second))
     assert lost > 0.05 and abs(left) < 0.2 * lost
+
+
+def test_the_weight_of_the_rounds_falls_to_ten_times_the_one_of_before_and_stays():
+    rounds, weight = Sharpening(before=(1.0, 1.0, 1.0)), 100.0
+    seen = [weight := rounds.next_weight(weight) for _ in range(12)]
+    assert seen[:2] == [70.0, pytest.approx(49.0)] and seen[-2:] == [10.0, 10.0]
+    assert rounds.next_weight(4.0) == 4.0  # never raised
+    rounds.note(5.0, 1.0, 1.0, np.zeros(1))
+    after = rounds.of_all_traces(0.5)
+    assert (after.rounds, after.strength, after.before, after.target) == (1, 0.2, rounds.before, 0.5)
+
+
+def test_rounds_take_as_many_receivers_as_memory_allows(monkeypatch):
+    survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=False, seed=0)
+    assert survey.sampled is None and survey.sampled_in_rounds is None
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES", 1)
+    assert survey.sampled == 12 and survey.sampled_in_rounds is None
+    entries = survey.alive.sum() * len(survey.order) * survey.declared.active.sum()
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES_ROUNDS", 13.5 / 14 * entries)
+    assert survey.linearised((0, 1)).sampled == 12 and survey.linearised((0, 1), in_rounds=True).sampled == 13
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(0.9, gauss_newton.LOWERING), (0.5, 1.0), (0.1, gauss_newton.RAISING)])
+def test_a_step_is_trusted_by_how_well_it_was_predicted(ratio, factor):
+    fit = MediumFit(medium(), None, lambda phi, objective: None, lambda: False)
+    before = fit.damping
+    fit._judge(ratio, 1e-12)
+    assert fit.damping == pytest.approx(factor * before)
+
+
+@pytest.mark.parametrize("width", [6, 12], ids=["nodes are more", "parameters are more"])
+def test_the_predicted_decrease_of_a_small_step_is_what_comes(width):
+    """Heavily damped, a step follows the gradient, whose decrease is known to first order whichever form the equations have."""
+    seen = []
+    fit = MediumFit(medium(width=width), None, lambda phi, objective: None, lambda: False, damping=1e4)
+    fit._judge = lambda ratio, least: seen.append(ratio)
+    fit.descend(LinearisedSimulator(simulator(), (0, 1), active=ACTIVE), 0.0, 1)
+    assert seen == [pytest.approx(1.0, abs=0.02)]
 
 
 @pytest.fixture(scope="module")

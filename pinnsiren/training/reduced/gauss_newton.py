@@ -26,6 +26,9 @@ Array = NDArray[Any]
 
 FIRST_DAMPING = 1e-2  # of the largest eigenvalue
 LOWERING, RAISING = 0.2, 5.0
+# Decrease over the predicted one above which the damping is lowered, and below which it is raised (Nocedal and Wright 2006, section 4.1): lowered
+# after every success it comes to where steps fail, and trials cost wave solves.
+TRUSTED, DOUBTED = 0.75, 0.25
 MOST_TRIALS = 6
 # Parameters per step where the nodes are more than the parameters, whose cost grows with the square: all of the networks that surveys get. Eight
 # hundred of 2,545 make a step three times cheaper and leave the medium of Marmousi2 far from the minimum after as many wave solves.
@@ -142,11 +145,20 @@ class MediumFit:
             self.medium.move_to(tried)
             value = self._tried(simulator) + weight * self._roughness()
             if np.isfinite(value) and value < objective:
-                self.damping = max(LOWERING * self.damping, LEAST_SINGLE if small else LEAST_DAMPING)
+                moved = z if small else slopes @ (slopes.T @ z)
+                predicted = -float(gradient @ moved + 0.5 * moved @ (product @ z))
+                self._judge((objective - value) / predicted, LEAST_SINGLE if small else LEAST_DAMPING)
                 return simulator.linearise(self.medium.model()), value
             self.damping *= RAISING
         self.medium.move_to(base)
         return None
+
+    def _judge(self, ratio: float, least: float) -> None:
+        """Lower or raise the damping by the decrease over the predicted one."""
+        if ratio > TRUSTED:
+            self.damping = max(LOWERING * self.damping, least)
+        elif ratio < DOUBTED:
+            self.damping *= RAISING
 
     def _tried(self, simulator: LinearisedSimulator) -> float:
         """Return phi of the medium as it is now, infinite where the grid cannot carry its waves."""

@@ -23,7 +23,7 @@ from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.model import ReducedModel, build_model, fine_model
 from pinnsiren.training.reduced.roughness import Roughness
 from pinnsiren.training.reduced.search import RAISING, Search, build_search, resolving
-from pinnsiren.training.reduced.sharpening import MOST_FINAL, Sharpening, is_convex
+from pinnsiren.training.reduced.sharpening import is_convex
 from pinnsiren.training.reduced.survey import read_survey
 
 Array = NDArray[Any]
@@ -205,8 +205,7 @@ class ReducedRun(AbstractRun):
         final.hurries = self._hurries
         if chosen.sharpening is not None:
             final.fit.prior, final.weight = chosen.fit.prior, chosen.weight
-            before = chosen.sharpening.rounds
-            final.sharpening = Sharpening(most=before + MOST_FINAL, target=chosen.phi, rounds=before)
+            final.sharpening = chosen.sharpening.of_all_traces(chosen.phi)
         self.searches.append(final)
         self.stage = FINAL
 

@@ -22,7 +22,7 @@ from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
 from pinnsiren.training.reduced.roughness import Distance, Roughness
-from pinnsiren.training.reduced.sharpening import HIDDEN, RAISED, Sharpening
+from pinnsiren.training.reduced.sharpening import RAISED, Sharpening
 from pinnsiren.training.reduced.sharpening import STEPS as STEPS_SHARPENING
 from pinnsiren.training.reduced.survey import Survey
 
@@ -144,22 +144,20 @@ class Search:
     def begin_sharpening(self) -> None:
         """Go on with rounds, all frequencies together."""
         before = (self.weight, self.phi, self.checked)
-        self.sharpening = Sharpening(hidden=HIDDEN * self.phi, before=before, first=self.medium.vector())
+        self.sharpening = Sharpening(before=before, first=self.medium.vector())
         self.weight, self.group, self.done = RAISED * self.weight, self.last, False
 
     def _sharpen(self, survey: Survey, kept: Array | None) -> Linearisation:
         """One round at a weight that hides what is small, with the distance from the medium of the round before."""
         assert self.sharpening is not None
-        here = self.fit.descend(survey.linearised(survey.order, kept), self.weight, STEPS_SHARPENING)
-        if self.sharpening.hides_too_little(here.misfit):
-            self.weight *= RAISING
-            return here
+        here = self.fit.descend(survey.linearised(survey.order, kept, in_rounds=True), self.weight, STEPS_SHARPENING)
         checked = here
         if kept is not None:
             checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
         self.relative, self.last_checked = checked.relative, checked.misfit
         self.tried.append((self.weight, here.misfit, checked.misfit))
-        self.done = self.sharpening.note(here.misfit, checked.misfit, self.medium.vector())
+        self.done = self.sharpening.note(self.weight, here.misfit, checked.misfit, self.medium.vector())
+        self.weight = self.sharpening.next_weight(self.weight)
         if self.done and kept is not None:
             self.end_sharpening()
         else:
@@ -173,6 +171,7 @@ class Search:
         if self.sharpening.best < self.sharpening.before[2]:
             self.medium.move_to(self.sharpening.vector)
             self.tried.append(min(self.tried[-self.sharpening.rounds :], key=lambda one: one[2]))
+            self.weight, self.sharpening.strength = self.sharpening.kept
             self.anchor()
             return
         self.medium.move_to(self.sharpening.first)
@@ -189,8 +188,8 @@ class Search:
 
     @property
     def weight_of_rounds(self) -> float:
-        """The weight of one descent that comes out as the rounds do: for a quadratic prior, the k-th of k rounds."""
-        return self.weight / max(1, self.sharpening.rounds if self.sharpening is not None else 1)
+        """The weight of one descent that comes out as the rounds do: for a quadratic prior, one over the sum of one over theirs."""
+        return self.weight if self.sharpening is None else 1 / self.sharpening.strength
 
     def _go_on(self, floor_known: bool) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.

@@ -1,9 +1,10 @@
 """Contrast given back: rounds of a strong convex prior, each with the Bregman distance from the medium of the round before.
 
-A convex prior that hides the noise takes contrast away from thin layers. At a weight ten times that of the noise level or more, and with the distance
-from the last medium in the prior's place, what is large comes back first and phi falls round by round (inverse scale space: Osher, Burger, Goldfarb,
-Xu and Yin 2005, https://doi.org/10.1137/040605412). Noise would come back in the end: traces held back say when to stop, and for all traces together
-the misfit that was best for them. Rounds that come to nothing better than there was before are forgotten.
+A convex prior that hides the noise takes contrast away from thin layers. At a weight far above that of the noise level, and with the distance from
+the last medium in the prior's place, what is large comes back first and phi falls round by round (inverse scale space: Osher, Burger, Goldfarb, Xu
+and Yin 2005, https://doi.org/10.1137/040605412). From round to round the weight falls geometrically, with which a few rounds do the work of many
+(Hanke and Groetsch 1998, J. Optim. Theory Appl. 98, 37-53). Noise would come back in the end: traces held back say when to stop, and for all traces
+together the misfit that was best for them. Rounds that come to nothing better than there was before are forgotten.
 
 Input: phi of every round, the medium. Output: whether to go on; the medium of the best round.
 """
@@ -19,11 +20,11 @@ from pinnsiren.training.reduced.beliefs import Belief
 
 Array = NDArray[Any]
 
-# Weight of the rounds over the one at which the prior met the noise: the larger, the finer the rounds and the more of them. The first round has to
-# hide as much again as the noise, or the weight is raised: what a search has at its last weight depends on how far its few steps have come.
-RAISED, HIDDEN, MOST_RAISINGS = 10.0, 2.0, 3
+# Weight of the first round over the one at which the prior met the noise, so that it hides ten times the noise or more; the factor from round to
+# round; and the least weight over the one of before: below, what comes back is speckle more than contrast.
+RAISED, LOWERING, LEAST_RAISED = 100.0, 0.7, 10.0
 STEPS = 2  # of Gauss-Newton per round: the distance keeps what a round leaves unfinished for the next
-MOST_ROUNDS, MOST_FINAL = 12, 2
+MOST_ROUNDS, MOST_FINAL = 11, 1
 PATIENCE = 2  # rounds without a gain on the traces held back
 
 
@@ -38,8 +39,6 @@ class Sharpening:
 
     Attributes:
         most: rounds at most.
-        hidden: phi that the first round has to leave.
-        raisings: how often the weight may be raised for it.
         target: phi at which the rounds end where no traces are held back; zero where they are.
         rounds: how many there have been.
         best: lowest phi of the traces held back.
@@ -47,11 +46,11 @@ class Sharpening:
         worse: rounds since then.
         before: weight, phi and phi of the traces held back before the rounds.
         first: parameters of the medium before the rounds.
+        strength: sum of 1 / weight over the rounds.
+        kept: weight of the best round, and the sum up to it.
     """
 
     most: int = MOST_ROUNDS
-    hidden: float = 0.0
-    raisings: int = MOST_RAISINGS
     target: float = 0.0
     rounds: int = 0
     best: float = np.inf
@@ -59,38 +58,43 @@ class Sharpening:
     worse: int = 0
     before: tuple[float, float, float] = (0.0, np.inf, np.inf)
     first: Array = field(default_factory=lambda: np.zeros(0))
+    strength: float = 0.0
+    kept: tuple[float, float] = (0.0, 0.0)
 
-    def hides_too_little(self, phi: float) -> bool:
-        """Whether the weight has to be raised before the first round counts."""
-        if self.rounds or self.raisings == 0 or phi >= self.hidden:
-            return False
-        self.raisings -= 1
-        return True
+    def next_weight(self, weight: float) -> float:
+        """Return the weight of the round after one at this weight."""
+        return max(LOWERING * weight, min(weight, LEAST_RAISED * self.before[0]))
 
-    def note(self, phi: float, checked: float, vector: Array) -> bool:
+    def note(self, weight: float, phi: float, checked: float, vector: Array) -> bool:
         """Take note of a round and return whether it was the last.
 
         Args:
+            weight: of the round.
             phi: misfit of the traces that counted.
             checked: that of the traces held back, or of all where none are.
             vector: parameters of the medium.
         """
-        self.rounds += 1
+        self.rounds, self.strength = self.rounds + 1, self.strength + 1 / weight
         if checked < self.best:
-            self.best, self.vector, self.worse = checked, vector, 0
+            self.best, self.vector, self.worse, self.kept = checked, vector, 0, (weight, self.strength)
         else:
             self.worse += 1
         return self.rounds >= self.most or phi <= self.target or self.worse >= PATIENCE
 
+    def of_all_traces(self, target: float) -> "Sharpening":
+        """Return the rounds with all traces that follow upon those with some of them, down to their phi."""
+        return Sharpening(most=self.rounds + MOST_FINAL, target=target, rounds=self.rounds, before=self.before, strength=self.strength)
+
     def state(self) -> StateTree:
         """Return what is needed to go on."""
-        numbers = [self.most, self.hidden, self.raisings, self.target, self.rounds, self.best, self.worse, *self.before]
+        numbers = [self.most, self.target, self.rounds, self.best, self.worse, *self.before, self.strength, *self.kept]
         return {"numbers": np.array(numbers, dtype=float), "vector": self.vector, "first": self.first}
 
     @classmethod
     def from_state(cls, state: StateTree) -> "Sharpening":
         """Go on from a state."""
-        most, hidden, raisings, target, rounds, best, worse, *before = (float(number) for number in np.asarray(state["numbers"]))
+        most, target, rounds, best, worse, *rest = (float(number) for number in np.asarray(state["numbers"]))
+        weight, phi, checked, strength, kept, up_to = rest
         vector, first = (np.atleast_1d(np.asarray(state[name], dtype=float)) for name in ("vector", "first"))
-        weight, phi, checked = before
-        return cls(int(most), hidden, int(raisings), target, int(rounds), best, vector, int(worse), (weight, phi, checked), first)
+        before = weight, phi, checked
+        return cls(int(most), target, int(rounds), best, vector, int(worse), before, first, strength, (kept, up_to))

@@ -25,6 +25,7 @@ CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error 
 LEAST_ERROR = 3e-4
 FINER_SCHEME, FINER_COST = "order4", 4  # solves on the grid of the run that one on the finer grid counts for: its nodes are four times as many
 MOST_ENTRIES, FEWEST_SAMPLED = 3_000_000, 12  # of a complex Jacobian of two frequencies, 50 MB; beyond, a third of the receivers, these at least
+MOST_ENTRIES_ROUNDS = 40_000_000  # the same of all frequencies where rounds give back contrast, 640 MB; beyond, as many receivers as fit
 UNIFORM = 1e-6
 COARSE = 8.0  # points per wavelength below which the grid is wrong by as much as usual noise, and corrected from the start on
 ASSUMED_NOISE = 1e-4  # where none is declared, until it is estimated
@@ -82,6 +83,14 @@ class Survey:
         return max(FEWEST_SAMPLED, len(self.declared.acquisition.receivers) // 3)
 
     @property
+    def sampled_in_rounds(self) -> int | None:
+        """The same for rounds of a falling weight, in which steps that follow the data of a third of the receivers fail: all that memory allows."""
+        entries = float(self.alive.sum()) * len(self.order) * float(self.declared.active.sum())
+        if self.sampled is None or entries <= MOST_ENTRIES_ROUNDS:
+            return None
+        return max(self.sampled, int(len(self.declared.acquisition.receivers) * MOST_ENTRIES_ROUNDS / entries))
+
+    @property
     def starts_uniform(self) -> bool:
         """Whether the medium is the same everywhere at first."""
         start = self.declared.start[self.declared.active]
@@ -117,10 +126,10 @@ class Survey:
         """Right-hand sides solved so far."""
         return self.wave_solves + (0 if self._simulator is None or self._stale else self._simulator.wave_solves)
 
-    def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None) -> LinearisedSimulator:
+    def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None, in_rounds: bool = False) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        memory, active = self._remembered, self.declared.active
-        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, self.sampled, self.ranks)
+        sampled, memory, active = self.sampled_in_rounds if in_rounds else self.sampled, self._remembered, self.declared.active
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, sampled, self.ranks)
 
     def _predicted(self, simulator: Simulator, model: Array, frequencies: tuple[int, ...]) -> Array:
         """Measurements (n_frequencies, n_sources, n_receivers) of a model; each process solves for its share of the frequencies."""
