@@ -131,7 +131,7 @@ class Survey:
 
     def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None, in_rounds: bool = False) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        memory, active, sampled = self._remembered, self.declared.active, self.sampled_in_rounds if in_rounds else self.sampled
+        sampled, memory, active = self.sampled_in_rounds if in_rounds else self.sampled, self._remembered, self.declared.active
         return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, sampled, self.ranks)
 
     def _predicted(self, simulator: Simulator, model: Array, frequencies: tuple[int, ...]) -> Array:
