@@ -20,7 +20,7 @@ from pinnsiren.training.reduced.gauss_newton import MediumFit, parameter_curvatu
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means_at
 from pinnsiren.training.reduced.roughness import Distance, Roughness
-from pinnsiren.training.reduced.search import FIRST_DAMPING, Search, build_search, resolving
+from pinnsiren.training.reduced.search import Search, build_search, resolving
 from pinnsiren.training.reduced.sharpening import Sharpening, is_convex
 from pinnsiren.training.reduced.survey import DECIDING, HELD_BACK, MOST_HELD, held_share, read_survey
 
@@ -363,26 +363,6 @@ def test_a_choice_within_chance_is_said_to_be_one():
 def test_small_surveys_hold_more_back_where_a_belief_is_chosen():
     assert held_share(300, True) == MOST_HELD and held_share(300, False) == HELD_BACK
     assert held_share(2000, True) == pytest.approx(DECIDING / 2000) and held_share(10**6, True) == HELD_BACK
-
-
-@pytest.fixture(scope="module")
-def small_survey():
-    return read_survey(declared(), step=0.05, most_nodes=1000, estimate_amplitudes=False, seed=0)
-
-
-def test_a_medium_without_a_prior_is_damped_anew_at_every_frequency(small_survey):
-    search = build_search(small_survey, BELIEFS["none"], ps.Siren(12, 2), 0, lambda: False)
-    begun, descend = [], search.fit.descend
-
-    def noting(*args):
-        begun.append((search.group, search.fit.damping))
-        return descend(*args)
-
-    search.fit.descend = noting
-    while not search.done:
-        search.advance(small_survey, ~small_survey.held, True)
-    first = {group: damping for group, damping in reversed(begun)}
-    assert first == {0: FIRST_DAMPING, 1: FIRST_DAMPING} and search.fit.damping < FIRST_DAMPING
 
 
 # -- contrast given back --------------------------------------------------------------------------------------------------------------------------

@@ -144,9 +144,6 @@ class Search:
         if not self.tried and self.weight == 0 and has_prior:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
-        if not has_prior and not self.tried:
-            # Damping is all that smooths a medium without a prior: left where the frequencies before have ended, the first step fits the noise.
-            self.fit.damping = FIRST_DAMPING
         steps = STEPS if survey.sampled is None else STEPS_SAMPLED
         self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
