@@ -459,7 +459,8 @@ def test_a_step_is_trusted_by_how_well_it_was_predicted(ratio, factor):
 def test_the_predicted_decrease_of_a_small_step_is_what_comes(width):
     """Heavily damped, a step follows the gradient, whose decrease is known to first order whichever form the equations have."""
     seen = []
-    fit = MediumFit(medium(width=width), None, lambda phi, objective: None, lambda: False, damping=1e4)
+    prior = Roughness.on(GRID, START, ACTIVE, 2.0, 1.0)
+    fit = MediumFit(medium(width=width), prior, lambda phi, objective: None, lambda: False, damping=1e4)
     fit._judge = lambda ratio, least: seen.append(ratio)
     fit.descend(LinearisedSimulator(simulator(), (0, 1), active=ACTIVE), 0.0, 1)
     assert seen == [pytest.approx(1.0, abs=0.02)]

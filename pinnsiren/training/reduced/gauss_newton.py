@@ -147,7 +147,9 @@ class MediumFit:
             if np.isfinite(value) and value < objective:
                 moved = z if small else slopes @ (slopes.T @ z)
                 predicted = -float(gradient @ moved + 0.5 * moved @ (product @ z))
-                self._judge((objective - value) / predicted, LEAST_SINGLE if small else LEAST_DAMPING)
+                # Without a prior the damping is all that smooths: it falls with every step, down to where the data are met.
+                ratio = (objective - value) / predicted if self.prior is not None else 1.0
+                self._judge(ratio, LEAST_SINGLE if small else LEAST_DAMPING)
                 return simulator.linearise(self.medium.model()), value
             self.damping *= RAISING
         self.medium.move_to(base)
