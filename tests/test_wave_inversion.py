@@ -11,13 +11,13 @@ import pinnsiren as ps
 from pinnsiren.compiler.helmholtz_twin import helmholtz_twin
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.compiler.time_transform import Band, quadrature, wavelet_spectrum
-from pinnsiren.errors import CompileError, ProblemError
+from pinnsiren.errors import CompileError, ProblemError, ReferenceSolverError
 from pinnsiren.language.wave_surveys import read_wave_survey
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import PenetrableDisc, WavesAroundDiscs, penetrable_discs, point_source, point_source_wave
 from pinnsiren.reference_solvers.evaluation import cell_average
 from pinnsiren.reference_solvers.frequency_domain import Grid
-from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator
+from pinnsiren.reference_solvers.inversion import Acquisition, Modelling, Simulator, read_inversion
 from pinnsiren.training.method import RunSettings
 from pinnsiren.training.reduced.linearised import LinearisedSimulator
 from pinnsiren.training.reduced.time_run import CheckInTime, TimeRun
@@ -315,6 +315,31 @@ def test_a_medium_that_misses_the_records_is_said_to():
     assert CheckInTime(0.3, 9.0, 0.01).failed
     assert not CheckInTime(0.02, 1.05, 0.01).failed
     assert "not known" in CheckInTime(0.02, float("nan"), 0.01).text
+    assert CheckInTime(0.5, float("nan"), 0.01).failed and "WARNING" in CheckInTime(0.5, float("nan"), 0.01).text
+
+
+def test_a_check_that_takes_longer_than_what_is_left_is_not_begun_and_there_is_no_success():
+    run = TimeRun(ps.ReducedInversion(step=GRID), compile_problem(small()), replace(SETTINGS, seconds=1e-3))
+    run.inner = Uniform()
+    run.deadline = 0.0
+    run.step()
+    code, text = run.stop_reason(0.0)
+    assert code == "out_of_time"
+    assert "not checked in time: that takes about" in text and "s are left" in text
+
+
+def test_a_fast_spot_inside_does_not_widen_the_layers_around():
+    twin = helmholtz_twin(small())
+    shapes = []
+    for fast in (1.0, 0.05):
+        waves = WavesInTime(twin, lambda points, fast=fast: np.where(np.hypot(*points.T) < 0.1, fast, 1.0), coarser=2.0)
+        shapes.append(waves._propagator.design.cells)
+    assert shapes[1] == shapes[0]
+
+
+def test_a_step_in_another_unit_is_refused_before_it_fills_the_memory():
+    with pytest.raises(ReferenceSolverError, match="are step and box in the same unit"):
+        read_inversion(helmholtz_twin(small()).problem, step=1e-5)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------------------------------
@@ -348,8 +373,9 @@ def declared(wavelet=None, points=None, values=None, conditions=(), scale=1.0, s
         ({"wavelet": lambda t: ps.RickerWavelet(t, 2000)}, "milliseconds"),
         ({"scale": 1000.0}, "milliseconds"),
         ({"at": (0.45, 0.0)}, "coincide with a source"),
+        ({"wavelet": lambda t: sp.exp(-(((t - 0.5) / 0.1) ** 2))}, "they have a mean"),
     ],
-    ids=["begun", "silent", "coarse", "samples in milliseconds", "all in milliseconds", "receiver on the source"],
+    ids=["begun", "silent", "coarse", "samples in milliseconds", "all in milliseconds", "receiver on the source", "a pulse with a mean"],
 )
 def test_numbers_that_cannot_be_right_are_named(broken, message):
     with pytest.raises(ProblemError, match=message):

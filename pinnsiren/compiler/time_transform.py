@@ -100,7 +100,7 @@ def wavelet_spectrum(evaluate: Callable[[Array], Array], duration: float, name: 
         name: of the problem, for messages.
 
     Raises:
-        ProblemError: a wavelet that is silent, not finite, complex, or not zero at the start.
+        ProblemError: a wavelet that is silent, not finite, complex, not zero at the start, or that does not oscillate.
     """
     count = FEWEST_POINTS
     while True:
@@ -118,7 +118,12 @@ def wavelet_spectrum(evaluate: Callable[[Array], Array], duration: float, name: 
     if not ended:
         instants = np.linspace(0, CONTINUED * duration, int(CONTINUED) * count + 1)
         samples = evaluate(instants)
-    peak = frequencies[max(int(np.argmax(spectrum)), 1)]
+    peak = frequencies[int(np.argmax(spectrum))]
+    if peak * duration < 1:
+        raise ProblemError(
+            f"the wavelets of `{name}` are loudest at {peak:.3g}, below one period in the {duration:g} of the records: they have a mean, which waves "
+            "in the plane keep for ever. Declare what oscillates (the derivative of the pulse, and traces of the derivative), or longer records"
+        )
     return WaveletSpectrum(instants, samples, ended, float(peak), float(frequencies[heard[-1]]))
 
 

@@ -30,6 +30,7 @@ Array = NDArray[Any]
 
 # The nine points carry a disc to 0.1 % at 16 points per wavelength of the start; where m triples there are still nine.
 _POINTS_PER_WAVELENGTH = 16.0
+_MOST_NODES = 1e7  # of a factorised operator of two dimensions: some 100 GB
 _UNIFORM = 1e-9
 _ROUNDING = 1e-9
 
@@ -95,7 +96,14 @@ def read_inversion(problem: Problem, *, step: float | None = None, noise: float 
             "positive finite bounds"
         )
     highest = max(equation.wavenumber for equation in equations)
-    grid = Grid.over(box, step or 2 * np.pi / (highest * np.sqrt(largest) * _POINTS_PER_WAVELENGTH))
+    resolving = 2 * np.pi / (highest * np.sqrt(largest) * _POINTS_PER_WAVELENGTH)
+    nodes = float(np.prod([np.ptp(pair) / (step or resolving) for pair in box]))
+    if nodes > _MOST_NODES:
+        raise ReferenceSolverError(
+            f"a grid of step {step or resolving:g} on {box} has {nodes:.1g} nodes; at most {_MOST_NODES:.0e} are factorised. The step for the "
+            f"declared frequencies is {resolving:.3g}: are step and box in the same unit?"
+        )
+    grid = Grid.over(box, step or resolving)
     start = cell_average(initial, grid.axes, grid.step)
     active = np.ones(grid.shape, dtype=bool)
     if declaration.support is not None:

@@ -21,7 +21,8 @@ from pinnsiren.compiler.helmholtz_twin import HelmholtzTwin
 from pinnsiren.ir import MultiIndex
 from pinnsiren.language.numeric import evaluator
 from pinnsiren.language.wave_surveys import TraceSet, WaveSurvey
-from pinnsiren.reference_solvers.time_domain import AcousticPropagator
+from pinnsiren.reference_solvers.time_domain import AcousticPropagator, design_layer
+from pinnsiren.reference_solvers.time_domain.absorbing_layers import THINNEST
 
 Array = NDArray[Any]
 Medium = Callable[[NDArray[np.float64]], Array]
@@ -128,7 +129,10 @@ class WavesInTime:
     def _propagator(self) -> AcousticPropagator:
         speed, axes = self._grid
         spacing, origin = tuple(float(axis[1] - axis[0]) for axis in axes), tuple(float(axis[0]) for axis in axes)
-        settings: dict[str, Any] = {"frequency": self.twin.spectrum.peak, "origin": origin}
+        # Layers begin where the medium ends: a fast spot inside, which a wrong medium may have, must not make them many times as wide as the box.
+        peak, rim = self.twin.spectrum.peak, max(float(np.take(speed, (0, -1), axis=axis).max()) for axis in (0, 1))
+        cells = max(design_layer(min(spacing), rim, peak).cells, int(np.ceil(THINNEST * float(speed.max()) / (peak * min(spacing)))))
+        settings: dict[str, Any] = {"frequency": peak, "origin": origin, "layer_cells": cells}
         limit = AcousticPropagator(speed, spacing, 1e-3 * min(spacing) / float(speed.max()), **settings).largest_dt
         steps = int(np.ceil(self.survey.duration / (OF_LIMIT * limit)))
         return AcousticPropagator(speed, spacing, self.survey.duration / steps, **settings)
