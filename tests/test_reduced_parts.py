@@ -22,7 +22,7 @@ from pinnsiren.training.reduced.medium import NetworkMedium, log_mean, log_means
 from pinnsiren.training.reduced.roughness import Distance, Roughness
 from pinnsiren.training.reduced.search import Search, build_search, resolving
 from pinnsiren.training.reduced.sharpening import Sharpening, is_convex
-from pinnsiren.training.reduced.survey import DECIDING, HELD_BACK, MOST_HELD, held_share, read_survey
+from pinnsiren.training.reduced.survey import read_survey
 
 GRID = Grid.over(((-0.5, 0.5), (-0.5, 0.5)), 0.05)
 ACTIVE = np.all(np.abs(np.array(GRID.nodes)) < 0.26, axis=0)
@@ -358,11 +358,6 @@ def test_a_choice_within_chance_is_said_to_be_one():
     assert choice_texts(noise, far) == [] and "not apart" in choice_texts(noise, noise)[0]
     (text,) = choice_texts(noise, near)
     assert "standard errors apart" in text and "prior=" in text
-
-
-def test_small_surveys_hold_more_back_where_a_belief_is_chosen():
-    assert held_share(300, True) == MOST_HELD and held_share(300, False) == HELD_BACK
-    assert held_share(2000, True) == pytest.approx(DECIDING / 2000) and held_share(10**6, True) == HELD_BACK
 
 
 # -- contrast given back --------------------------------------------------------------------------------------------------------------------------

@@ -87,7 +87,6 @@ class ReducedRun(AbstractRun):
             most_nodes=method.most_nodes,
             estimate_amplitudes=method.estimate_amplitudes,
             seed=settings.seed,
-            chooses=method.prior == AUTO,
             ranks=self.ranks,
         )
         self.searches: list[Search] = [self._candidate(belief) for belief in beliefs_of(method.prior, self.survey.starts_uniform)]

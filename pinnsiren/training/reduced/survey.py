@@ -18,10 +18,7 @@ from pinnsiren.training.reduced.linearised import LinearisedSimulator, Solved
 
 Array = NDArray[Any]
 
-HELD_BACK, MOST_HELD = 0.15, 0.3  # of the traces: they choose the prior, and are used for the answer again
-# Real numbers held back that a choice between two beliefs asks for. Two media that meet their traces are 0.2 to 0.4 of the noise apart in the others,
-# d per trace: the better one, were it true, is seen at d sqrt(n) / 2 standard errors, three at 0.3.
-DECIDING = 400
+HELD_BACK = 0.15  # of the traces: they choose the prior, and are used for the answer again; with more of them the candidates they judge are worse
 # Relative error of the data on 16 points per wavelength where the medium jumps, against the closed form of a disc.
 GRID_ERROR, AT_POINTS = 3e-3, 16.0
 CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
@@ -233,11 +230,6 @@ def read_finer(problem: Problem, declared: DeclaredInversion) -> DeclaredInversi
     return replace(finer, modelling=replace(finer.modelling, scheme=FINER_SCHEME))
 
 
-def held_share(count: int, chooses: bool) -> float:
-    """Return which share of the traces is held back, of so many real numbers in all: small surveys hold back more where a belief is to be chosen."""
-    return float(np.clip(DECIDING / count, HELD_BACK, MOST_HELD)) if chooses else HELD_BACK
-
-
 def read_survey(
     problem: Problem,
     *,
@@ -245,10 +237,9 @@ def read_survey(
     most_nodes: int,
     estimate_amplitudes: bool,
     seed: int,
-    chooses: bool = False,
     ranks: Ranks = ALONE,
 ) -> Survey:
-    """Read the declaration, lay out the grids and hold traces back, more of them where they choose a belief.
+    """Read the declaration, lay out the grids and hold traces back.
 
     Raises:
         ReferenceSolverError: a declaration of another form.
@@ -266,9 +257,7 @@ def read_survey(
     acquisition = declared.acquisition
     alive = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
     points = _points_per_wavelength(declared)
-    # Noise that is not declared is measured by the traces held back: media that have seen most of the others measure it best.
-    share = held_share(2 * int(alive.sum()) * len(acquisition.angular_frequencies), chooses and not any(declared.undeclared))
-    held = np.random.default_rng(seed).random(alive.shape) < share
+    held = np.random.default_rng(seed).random(alive.shape) < HELD_BACK
     survey = Survey(
         declared=declared,
         finer=finer,
