@@ -66,6 +66,7 @@ class MediumFit:
         observed: called after every accepted step with (phi, objective).
         expired: asked before every step whether the budget is spent.
         start: log m from which changes count, (n_active,); None for that of the medium as it is given.
+        bold: the damping falls with every step, however well it was predicted.
     """
 
     medium: Medium
@@ -74,6 +75,7 @@ class MediumFit:
     expired: Callable[[], bool]
     damping: float = FIRST_DAMPING
     start: Array | None = None
+    bold: bool = False
 
     def __post_init__(self) -> None:
         self.stalled = False
@@ -148,7 +150,7 @@ class MediumFit:
                 moved = z if small else slopes @ (slopes.T @ z)
                 predicted = -float(gradient @ moved + 0.5 * moved @ (product @ z))
                 # Without a prior the damping is all that smooths: it falls with every step, down to where the data are met.
-                ratio = (objective - value) / predicted if self.prior is not None else 1.0
+                ratio = 1.0 if self.prior is None or self.bold else (objective - value) / predicted
                 self._judge(ratio, LEAST_SINGLE if small else LEAST_DAMPING)
                 return simulator.linearise(self.medium.model()), value
             self.damping *= RAISING

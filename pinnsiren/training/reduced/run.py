@@ -105,8 +105,14 @@ class ReducedRun(AbstractRun):
         """Noise that is not declared may be none at all; with rows of some receivers a small decrease may be the chance of their draw."""
         return any(self.survey.declared.undeclared) and self.survey.sampled is None
 
+    def _search(self, belief: Belief, *, cells: bool = False) -> Search:
+        """Begin a search; with bold steps where two phases are asked for, whose interface comes closer that way (2.5 % to 1.5 % on two draws)."""
+        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired, cells=cells)
+        search.fit.bold = self.method.prior == TWO_PHASES
+        return search
+
     def _candidate(self, belief: Belief) -> Search:
-        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired)
+        search = self._search(belief)
         search.hurries = self._hurries
         search.polish = POLISH_CANDIDATE if self._hurries else 0
         return search
@@ -242,7 +248,7 @@ class ReducedRun(AbstractRun):
         """All traces, from the medium of the winner, after a look at the finer grid."""
         chosen = self.searches[self.winner]
         self._correct_by(chosen)
-        final = build_search(self.survey, chosen.belief, self.method.network, self.settings.seed, self._expired)
+        final = self._search(chosen.belief)
         final.medium.move_to(chosen.medium.vector())
         final.group, final.weight, final.polish, final.lowering = final.last, RAISING * chosen.weight, POLISH, FINE_LOWERING
         final.hurries = self._hurries
@@ -255,7 +261,7 @@ class ReducedRun(AbstractRun):
     def _begin_phases(self, shown: Search) -> None:
         """Separate the medium of a search into two phases."""
         declared = self.survey.declared
-        network = build_search(self.survey, shown.belief, self.method.network, self.settings.seed, self._expired, cells=True).medium
+        network = self._search(shown.belief, cells=True).medium
         network.move_to(shown.medium.vector())
         self._add_phases(TwoPhaseMedium(network, declared.start, declared.bounds), shown.belief)
         self.stage = len(self.searches) - 1
@@ -268,7 +274,7 @@ class ReducedRun(AbstractRun):
         # rims of cells. It starts with the say that the prior before it had.
         length, change = replace(final.fit.prior, power=1.0), final.fit.change()
         weight = final.weight * final.fit.prior.value(change) / length.value(change)
-        fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start)
+        fit = MediumFit(medium, length, lambda phi, objective: None, self._expired, start=start, bold=True)
         count = 2 * int(self.survey.alive.sum()) * len(self.survey.order)
         self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, hurries=True, least_gain=LEAST_GAIN / count))
 
@@ -414,7 +420,7 @@ class ReducedRun(AbstractRun):
     def _restore_search(self, state: StateTree) -> None:
         belief = BELIEFS[str(state["belief"])]
         levels = np.atleast_1d(np.asarray(state["levels"], dtype=float))
-        search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired, cells=levels.size == 2)
+        search = self._search(belief, cells=levels.size == 2)
         if levels.size == 2:
             declared = self.survey.declared
             self._add_phases(TwoPhaseMedium(search.medium, declared.start, declared.bounds, (float(levels[0]), float(levels[1]))), belief)
