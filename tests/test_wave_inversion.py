@@ -339,7 +339,7 @@ def test_a_fast_spot_inside_does_not_widen_the_layers_around():
 
 def test_a_step_in_another_unit_is_refused_before_it_fills_the_memory():
     with pytest.raises(ReferenceSolverError, match="are step and box in the same unit"):
-        read_inversion(helmholtz_twin(small()).problem, step=1e-5)
+        read_inversion(helmholtz_twin(small()).problem, step=1e-6)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------------------------------

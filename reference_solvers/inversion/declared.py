@@ -22,7 +22,7 @@ from pinnsiren.language.symbols import UnknownFieldDeclaration, declaration_of
 
 from ..coefficients import point_like_sources
 from ..evaluation import cell_average, evaluator
-from ..frequency_domain import Grid
+from ..frequency_domain import Grid, check_memory, scheme_named
 from .acquisition import Acquisition
 from .simulator import Modelling
 
@@ -30,7 +30,6 @@ Array = NDArray[Any]
 
 # The nine points carry a disc to 0.1 % at 16 points per wavelength of the start; where m triples there are still nine.
 _POINTS_PER_WAVELENGTH = 16.0
-_MOST_NODES = 1e7  # of a factorised operator of two dimensions: some 100 GB
 _UNIFORM = 1e-9
 _ROUNDING = 1e-9
 
@@ -97,13 +96,10 @@ def read_inversion(problem: Problem, *, step: float | None = None, noise: float 
         )
     highest = max(equation.wavenumber for equation in equations)
     resolving = 2 * np.pi / (highest * np.sqrt(largest) * _POINTS_PER_WAVELENGTH)
-    nodes = float(np.prod([np.ptp(pair) / (step or resolving) for pair in box]))
-    if nodes > _MOST_NODES:
-        raise ReferenceSolverError(
-            f"a grid of step {step or resolving:g} on {box} has {nodes:.1g} nodes; at most {_MOST_NODES:.0e} are factorised. The step for the "
-            f"declared frequencies is {resolving:.3g}: are step and box in the same unit?"
-        )
     grid = Grid.over(box, step or resolving)
+    if step is not None:
+        # Before the medium is averaged over cells, which a step in another unit makes endless.
+        _check_step(grid, step, resolving)
     start = cell_average(initial, grid.axes, grid.step)
     active = np.ones(grid.shape, dtype=bool)
     if declaration.support is not None:
@@ -118,6 +114,15 @@ def read_inversion(problem: Problem, *, step: float | None = None, noise: float 
     modelling = Modelling(grid=grid, background=float(at_sources[0]) if uniform else None)
     bounds = (float(declaration.bounds[0]), float(declaration.bounds[1]))
     return DeclaredInversion(acquisition, modelling, start, bounds, active, tuple(_lacks_noise(problem, field) for field in fields))
+
+
+def _check_step(grid: Grid, step: float, resolving: float) -> None:
+    try:
+        check_memory(grid.shape, scheme_named(Modelling(grid=grid).scheme))
+    except ReferenceSolverError as refusal:
+        raise ReferenceSolverError(
+            f"step={step:g} was given: {refusal}. The declared frequencies ask for a step of {resolving:.3g}; are step and box in the same unit?"
+        ) from refusal
 
 
 def _together(problem: Problem, parts: list[Acquisition]) -> Acquisition:
