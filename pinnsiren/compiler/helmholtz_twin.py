@@ -85,9 +85,8 @@ class HelmholtzTwin:
         levels = [f"{100 * level:.2g} %" for level in self.noise if level is not None]
         noise = f", noise {', '.join(levels)} of the data" if levels else ""
         damped = (
-            f" The records end before the waves have: all is weighted by exp(-{self.sigma:.3g} t), which leaves {100 * max(self.cut_off):.2g} % of "
-            "the data"
-            " out at most, counted as noise."
+            f" The records end before the waves have: all is weighted by exp(-{self.sigma:.3g} t), which leaves out {100 * max(self.cut_off):.2g} % "
+            "of the data at most, counted as noise."
             if self.sigma
             else f" What the end of the records leaves out is {100 * max(self.cut_off):.2g} % of the data at most, counted as noise."
         )
@@ -96,8 +95,7 @@ class HelmholtzTwin:
             f"the traces are transformed in time (an equation of Helmholtz for the same medium) at {count} "
             f"{'frequency' if count == 1 else 'frequencies'}, {', '.join(f'{f:.4g}' for f in self.frequencies)}, where the wavelet (peak "
             f"{self.spectrum.peak:.3g}) is loud and the data stand above the noise{noise}.{damped} The found medium is checked in time, by a "
-            "leapfrog scheme "
-            "against the traces themselves"
+            "leapfrog scheme against the traces themselves"
         )
 
     @cached_property

@@ -106,7 +106,7 @@ class ReducedRun(AbstractRun):
         return any(self.survey.declared.undeclared) and self.survey.sampled is None
 
     def _search(self, belief: Belief, *, cells: bool = False) -> Search:
-        """Begin a search; with bold steps where two phases are asked for, whose interface comes closer that way (2.5 % to 1.5 % on two draws)."""
+        """Begin a search; with bold steps where two phases are asked for, whose interface comes closer that way."""
         search = build_search(self.survey, belief, self.method.network, self.settings.seed, self._expired, cells=cells)
         search.fit.bold = self.method.prior == TWO_PHASES
         return search
