@@ -3,6 +3,7 @@
 import configparser
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,3 +74,17 @@ def load_problem() -> Callable[..., Problem]:
             pytest.skip(str(error))
 
     return loaded
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in processes under torchrun; `restarts` is how often it may begin anew where the machine's sockets failed a process."""
+
+    def run(script: str, folder: Path, *arguments: str, processes: int = 1, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+        path = folder / "script.py"
+        path.write_text(script)
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
+        command = [sys.executable, *(launcher if processes > 1 else []), str(path), str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+
+    return run

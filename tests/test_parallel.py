@@ -1,8 +1,5 @@
 """Two processes on the CPU: one result with one process, decisions of process 0, and an orderly end when one is lost."""
 
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -47,20 +44,9 @@ np.savez(f"{folder}/{sys.argv[2]}_{rank}.npz", values=solution(x=points), steps=
 """
 
 
-def launch(tmp_path, kind, n_processes, restarts=0):
-    """Run the script in processes; `restarts` is how often the launcher may begin anew where the machine's sockets failed a process."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    head = [sys.executable]
-    if n_processes > 1:
-        head += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}", f"--max-restarts={restarts}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*head, str(script), str(tmp_path), kind], capture_output=True, text=True, env=environment, timeout=300)
-
-
-def test_two_processes_give_the_result_of_one_and_stop_together(tmp_path):
-    assert launch(tmp_path, "alone", 1).returncode == 0
-    done = launch(tmp_path, "pair", 2, restarts=2)
+def test_two_processes_give_the_result_of_one_and_stop_together(tmp_path, launch):
+    assert launch(SCRIPT, tmp_path, "alone").returncode == 0
+    done = launch(SCRIPT, tmp_path, "pair", processes=2, restarts=2)
     assert done.returncode == 0, done.stderr
     alone, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("alone_0", "pair_0", "pair_1"))
     assert np.array_equal(first["values"], second["values"]) and first["code"] == second["code"]
@@ -68,8 +54,8 @@ def test_two_processes_give_the_result_of_one_and_stop_together(tmp_path):
     np.testing.assert_allclose(first["values"], alone["values"], rtol=0, atol=ROUNDING * np.max(np.abs(alone["values"])))
 
 
-def test_a_lost_process_ends_the_run_with_a_checkpoint(tmp_path):
-    assert launch(tmp_path, "lost", 2).returncode != 0
+def test_a_lost_process_ends_the_run_with_a_checkpoint(tmp_path, launch):
+    assert launch(SCRIPT, tmp_path, "lost", processes=2).returncode != 0
     left = np.load(tmp_path / "lost_0.npz")
     assert left["code"] == "interrupted" and left["steps"] == 2
     found = read_checkpoint(tmp_path / "checkpoint.h5", {})

@@ -1,8 +1,5 @@
 """Three processes on the CPU: Adam and Gauss-Newton give the result of one, and a lost one ends the run of the others with a checkpoint."""
 
-import os
-import subprocess
-import sys
 
 import numpy as np
 
@@ -48,20 +45,9 @@ for name, method in methods.items():
 """
 
 
-def launch(tmp_path, kind, n_processes, restarts=0):
-    """Run the script; `restarts` is how often the launcher may begin anew where the machine's sockets failed a process."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    head = [sys.executable]
-    if n_processes > 1:
-        head += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}", f"--max-restarts={restarts}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*head, str(script), str(tmp_path), kind], capture_output=True, text=True, env=environment, timeout=300)
-
-
-def test_three_processes_give_the_result_of_one(tmp_path):
-    assert launch(tmp_path, "alone", 1).returncode == 0
-    done = launch(tmp_path, "three", 3, restarts=2)
+def test_three_processes_give_the_result_of_one(tmp_path, launch):
+    assert launch(SCRIPT, tmp_path, "alone").returncode == 0
+    done = launch(SCRIPT, tmp_path, "three", processes=3, restarts=2)
     assert done.returncode == 0, done.stderr
     for name, rounding in (("adam", ROUNDING), ("gauss_newton", FACTORISED)):
         alone = np.load(tmp_path / f"alone_{name}_0.npz")
@@ -71,8 +57,8 @@ def test_three_processes_give_the_result_of_one(tmp_path):
         np.testing.assert_allclose(first["values"], alone["values"], rtol=0, atol=rounding * np.max(np.abs(alone["values"])))
 
 
-def test_one_lost_of_three_ends_the_run_of_the_others_with_a_checkpoint(tmp_path):
-    assert launch(tmp_path, "lost", 3).returncode != 0
+def test_one_lost_of_three_ends_the_run_of_the_others_with_a_checkpoint(tmp_path, launch):
+    assert launch(SCRIPT, tmp_path, "lost", processes=3).returncode != 0
     for rank in (0, 1):
         left = np.load(tmp_path / f"lost_gauss_newton_{rank}.npz")
         assert left["code"] == "interrupted" and left["steps"] == 2

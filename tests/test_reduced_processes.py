@@ -1,9 +1,5 @@
 """The reduced inversion on two processes: frequencies are split, every process has the medium of one process, and only process 0 has a clock."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -49,15 +45,10 @@ np.savez(
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, request):
+def results(tmp_path_factory, request, launch):
     folder = tmp_path_factory.mktemp("inversion")
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
-    for head in ([], launcher):
-        command = [sys.executable, *head, str(script), str(folder), str(request.path.parent)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    for processes in (1, 2):
+        done = launch(SCRIPT, folder, str(request.path.parent), processes=processes, restarts=2)
         assert done.returncode == 0, done.stderr
     return [dict(np.load(folder / f"{name}.npz")) for name in ("1_0", "2_0", "2_1")]
 

@@ -1,8 +1,5 @@
 """Methods on two processes of one launch: points or shots are split, every process has the whole result, and it is that of one process."""
 
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -100,14 +97,10 @@ np.savez(f"{sys.argv[1]}/{os.environ.get('WORLD_SIZE', 1)}_{rank}.npz", **found)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, launch):
     folder = tmp_path_factory.mktemp("split")
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
-    for head in ([], launcher):
-        done = subprocess.run([sys.executable, *head, str(script), str(folder)], capture_output=True, text=True, env=environment, timeout=300)
+    for processes in (1, 2):
+        done = launch(SCRIPT, folder, processes=processes, restarts=2)
         assert done.returncode == 0, done.stderr
     return [dict(np.load(folder / f"{name}.npz")) for name in ("1_0", "2_0", "2_1")]
 
