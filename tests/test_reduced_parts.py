@@ -93,13 +93,13 @@ def test_a_descent_that_goes_on_where_the_last_one_ended_solves_nothing_twice():
     true = simulator((7.0,))
     acquisition = replace(true.acquisition, measurements=true.predicted(medium(seed=4).model()))
     renewed = true.renewed(acquisition)
-    first, again, other = (LinearisedSimulator(renewed, (0,), kept, active=ACTIVE) for kept in (None, None, acquisition.measurements[0].real > 0))
+    memory, some = {}, acquisition.measurements[0].real > 0
+    first, again, other = (LinearisedSimulator(renewed, (0,), kept, active=ACTIVE, remembered=memory) for kept in (None, None, some))
     fit = MediumFit(medium(), None, lambda phi, objective: None, lambda: False)
     ended = fit.descend(first, 0.0, 1)
     solves = renewed.wave_solves
-    assert fit.descend(again, 0.0, 0) is ended and renewed.wave_solves == solves
-    assert fit.descend(other, 0.0, 0) is not ended and renewed.wave_solves > solves
-
+    assert fit.descend(again, 0.0, 0).misfit == ended.misfit and renewed.wave_solves == solves
+    assert fit.descend(other, 0.0, 0).misfit != ended.misfit and renewed.wave_solves == solves
 
 
 @pytest.mark.parametrize(("belief", "frequency"), [("none", 10.0), ("few edges", 30.0)])
@@ -243,6 +243,20 @@ def test_a_search_ends_at_the_noise_or_the_error_of_the_grid(known):
     for found in (above, below):
         found._go_on(known)
     assert below.done and not above.done
+
+
+def test_shots_without_traces_are_solved_for_when_they_are_asked_for():
+    waves, memory = simulator((7.0,)), {}
+    first = np.array([[True], [False]]) & np.ones((2, 4), dtype=bool)
+    some, everything, alone = (
+        LinearisedSimulator(waves, (0,), kept, active=ACTIVE, remembered=shared) for kept, shared in ((first, memory), (None, memory), (None, {}))
+    )
+    drawn = some.linearise(START)
+    assert waves.wave_solves == 1 + 4 and len(drawn.residual) == 2 * 4
+    whole = everything.linearise(START, derivative=False)
+    assert waves.wave_solves == 1 + 4 + 1
+    np.testing.assert_allclose(whole.residual, alone.linearise(START, derivative=False).residual, rtol=1e-12)
+    np.testing.assert_allclose(some.linearise(START, rows=False).slope, drawn.slope, rtol=1e-9, atol=1e-12 * np.abs(drawn.slope).max())
 
 
 @pytest.mark.parametrize(("second", "done"), [(1.0195, True), (1.01, False)])

@@ -69,7 +69,7 @@ def test_priors_with_a_distance_are_the_convex_ones():
 
 
 def test_rounds_end_where_traces_held_back_gain_no_more_and_keep_the_best():
-    rounds = Sharpening()
+    rounds = Sharpening(1.0)
     seen = [rounds.note(4.0, 1.0, checked, np.array([float(number)])) for number, checked in enumerate((2.0, 1.5, 1.6, 1.4, 1.45, 1.41))]
     assert seen == [False, False, False, False, False, True]
     assert rounds.vector == [3.0] and rounds.best == 1.4
@@ -77,9 +77,9 @@ def test_rounds_end_where_traces_held_back_gain_no_more_and_keep_the_best():
 
 
 def test_rounds_of_all_traces_end_at_the_misfit_of_the_candidate():
-    rounds = Sharpening(most=9, target=0.6)
+    rounds = Sharpening(1.0, most=9, target=0.6)
     assert [rounds.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7, 0.59)] == [False, False, True]
-    few = Sharpening(most=2)
+    few = Sharpening(1.0, most=2)
     assert [few.note(1.0, phi, phi, np.zeros(1)) for phi in (0.9, 0.7)] == [False, True]
 
 
@@ -100,24 +100,55 @@ def test_a_second_round_gives_back_the_contrast_that_total_variation_takes():
     assert lost > 0.05 and abs(left) < 0.2 * lost
 
 
-def test_the_weight_of_the_rounds_falls_to_ten_times_the_one_of_before_and_stays():
-    rounds, weight = Sharpening(before=(1.0, 1.0, 1.0)), 100.0
+def test_the_weight_of_the_rounds_falls_to_the_least_and_stays():
+    rounds, weight = Sharpening(10.0, before=(1.0, 1.0, 1.0)), 100.0
     seen = [weight := rounds.next_weight(weight) for _ in range(12)]
     assert seen[:2] == [70.0, pytest.approx(49.0)] and seen[-2:] == [10.0, 10.0]
     assert rounds.next_weight(4.0) == 4.0  # never raised
     rounds.note(5.0, 1.0, 1.0, np.zeros(1))
     after = rounds.of_all_traces(0.5)
-    assert (after.rounds, after.strength, after.before, after.target) == (1, 0.2, rounds.before, 0.5)
+    assert (after.least, after.rounds, after.strength, after.before, after.target) == (10.0, 1, 0.2, rounds.before, 0.5)
 
 
-def test_rounds_take_as_many_receivers_as_memory_allows(monkeypatch):
+def test_rows_are_of_as_many_receivers_as_memory_allows(monkeypatch):
     survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=False, seed=0)
-    assert survey.sampled is None and survey.sampled_in_rounds is None
-    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES", 1)
-    assert survey.sampled == 12 and survey.sampled_in_rounds is None
+    assert survey.linearised((0, 1)).sampled is None
     entries = survey.alive.sum() * len(survey.order) * survey.declared.active.sum()
-    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES_ROUNDS", 13.5 / 14 * entries)
-    assert survey.linearised((0, 1)).sampled == 12 and survey.linearised((0, 1), in_rounds=True).sampled == 13
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES_IN_MEMORY", 13.5 / 14 * entries)
+    assert survey.linearised((0, 1)).sampled == 13
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES_IN_MEMORY", 1)
+    assert survey.linearised((0, 1)).sampled == 12
+
+
+@pytest.mark.parametrize("estimate", [False, True])
+def test_rows_serve_several_steps_of_a_large_survey_without_fitted_amplitudes(monkeypatch, estimate):
+    survey = read_survey(declared(), step=None, most_nodes=1000, estimate_amplitudes=estimate, seed=0)
+    assert not survey.is_large and not survey.reuses_rows
+    monkeypatch.setattr("pinnsiren.training.reduced.survey.MOST_ENTRIES", 1)
+    assert survey.is_large and survey.reuses_rows == (not estimate)
+
+
+def test_steps_with_rows_of_a_medium_nearby_come_to_the_same_medium_with_fewer_wave_solves():
+    found, solves = [], []
+    for reuse in (0, 5):
+        waves = simulator()
+        fit = MediumFit(medium(), Roughness.on(GRID, START, ACTIVE, 2.0, 1.0), lambda phi, objective: None, lambda: False, reuse=reuse)
+        there = fit.descend(LinearisedSimulator(waves, (0, 1), active=ACTIVE), 1e4, 40, least=1e-12)
+        found.append(there.misfit + 1e4 * fit.prior.value(fit.change()))
+        solves.append(waves.wave_solves)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert solves[1] < 0.8 * solves[0]
+
+
+def test_rows_of_before_that_fail_are_made_anew():
+    """Rows that are far too small send every step far too far; those of the medium itself do not."""
+    linearised = LinearisedSimulator(simulator(), (0, 1), active=ACTIVE)
+    fit = MediumFit(medium(), None, lambda phi, objective: None, lambda: False, reuse=10)
+    first = fit.descend(linearised, 0.0, 1)
+    kept, rows = fit._rows
+    fit._rows, fit._age, fit.damping = (kept, 1e-6 * rows), 1, 0.1
+    assert fit.descend(linearised, 0.0, 1).misfit < first.misfit
+    assert fit._age == 0 and np.linalg.norm(fit._rows[1]) > 1e-3 * np.linalg.norm(rows)
 
 
 @pytest.mark.parametrize(("ratio", "factor"), [(0.9, gauss_newton.LOWERING), (0.5, 1.0), (0.1, gauss_newton.RAISING)])

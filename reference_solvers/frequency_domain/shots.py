@@ -146,9 +146,10 @@ class Illumination:
         """The computed part v of the fields, (size, n_shots); all of the field in total form."""
         return operator.solve(self.right_hand_sides(operator.model))
 
-    def total(self, computed: Array) -> Array:
-        """Total fields on the unknowns, (size, n_shots)."""
-        return np.asarray(computed + self.background_field)
+    def total(self, computed: Array, shots: Array | None = None) -> Array:
+        """Total fields on the unknowns, (size, n_shots), of all shots or of those by index whose computed part is given."""
+        alone = shots is None or self.background is None
+        return np.asarray(computed + (self.background_field if alone else self.background_field[:, shots]))
 
     def incident_at(self, points: ArrayLike) -> Array:
         """Closed-form part of the fields at points (n, 2): (n, n_shots), zero in total form."""

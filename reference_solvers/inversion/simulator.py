@@ -164,10 +164,14 @@ class Simulator:
 
     def fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
         """Return the operator, total fields (size, n_sources), predictions (n_receivers, n_sources)."""
-        setting = self.frequency(number)
         operator = self.operator(number, model)
-        computed = self.counted_solve(operator, setting.illumination.right_hand_sides(operator.model))
-        return operator, setting.illumination.total(computed), setting.sampler @ computed + setting.incident
+        return operator, *self.fields_of(np.arange(len(self.acquisition.sources)), number, operator)
+
+    def fields_of(self, shots: Array, number: int, operator: HelmholtzOperator) -> tuple[Array, Array]:
+        """Return total fields (size, n_shots) and predictions (n_receivers, n_shots) of some sources, by index."""
+        setting = self.frequency(number)
+        computed = self.counted_solve(operator, setting.illumination.right_hand_sides(operator.model)[:, shots])
+        return setting.illumination.total(computed, shots), setting.sampler @ computed + setting.incident[:, shots]
 
     def counted_solve(self, operator: HelmholtzOperator, right: Array) -> Array:
         """Solve, and count the right-hand sides."""
@@ -187,13 +191,18 @@ class Simulator:
         seen = np.ones(data.shape) if mask is None else mask.T.astype(float)
         return np.where(seen > 0, data, 0), seen
 
-    def fitted_factors(self, number: int, predicted: Array) -> Array:
+    def fitted_factors(self, number: int, predicted: Array, shots: Array | None = None) -> Array:
         """Return the best complex factor per source, ones unless amplitudes are estimated.
+
+        Args:
+            number: of the frequency.
+            predicted: (n_receivers, n_shots).
+            shots: sources that were predicted, by index; None for all.
 
         Raises:
             ReferenceSolverError: a source that no receiver sees.
         """
-        data, seen = self._data(number)
+        data, seen = (whole if shots is None else whole[:, shots] for whole in self._data(number))
         if not self.estimates_amplitudes:
             return np.ones(data.shape[1], dtype=complex)
         power = np.sum(seen * np.abs(predicted) ** 2, axis=0)

@@ -67,6 +67,8 @@ class MediumFit:
         expired: asked before every step whether the budget is spent.
         start: log m from which changes count, (n_active,); None for that of the medium as it is given.
         bold: the damping falls with every step, however well it was predicted.
+        reuse: steps that the rows of one Jacobian serve beyond the first, each with the exact gradient of its own medium: the Hessian of a medium
+            nearby costs a step a little, the gradient decides where the steps end. None where amplitudes are fitted.
     """
 
     medium: Medium
@@ -76,10 +78,12 @@ class MediumFit:
     damping: float = FIRST_DAMPING
     start: Array | None = None
     bold: bool = False
+    reuse: int = 0
 
     def __post_init__(self) -> None:
         self.stalled = False
-        self._last: tuple[LinearisedSimulator, Array, Linearisation] | None = None
+        self._rows: tuple[LinearisedSimulator, Array] | None = None
+        self._age = 0
         self._start = self.medium.log_model() if self.start is None else self.start
 
     def change(self) -> Array:
@@ -91,12 +95,12 @@ class MediumFit:
     ) -> Linearisation:
         """Take at most so many steps; ends early where the objective falls by less than `least` of it, or phi is at or below the floor."""
         self.stalled = False
-        here = self._known(simulator)
+        here = simulator.linearise(self.medium.model(), derivative=False)
         objective = here.misfit + weight * self._roughness()
         for _ in range(iterations):
             if here.misfit <= floor or self.expired():
                 break
-            moved = self._step(simulator, here, weight, objective)
+            moved = self._step(simulator, weight, objective)
             if moved is None:
                 self.stalled = True
                 break
@@ -106,25 +110,31 @@ class MediumFit:
             if decrease < least * objective:
                 self.stalled = decrease < STALLED * objective
                 break
-        self._last = (simulator, self.medium.model(), here)
         return here
 
-    def _known(self, simulator: LinearisedSimulator) -> Linearisation:
-        """Linearise where the medium is, unless the last descent has ended there with the same traces."""
-        last, self._last = self._last, None
-        model = self.medium.model()
-        if last is not None and last[0].asks_the_same(simulator) and np.array_equal(last[1], model):
-            return last[2]
-        del last
-        return simulator.linearise(model)
+    def _linearise(self, simulator: LinearisedSimulator) -> Linearisation:
+        """Slope and rows where the medium is, or the slope alone while rows of before serve."""
+        if self._rows is not None and self._age < self.reuse and self._rows[0].asks_the_same(simulator):
+            self._age += 1
+            return simulator.linearise(self.medium.model(), rows=False)
+        self.forget()
+        here = simulator.linearise(self.medium.model())
+        self._rows = (simulator, here.jacobian)
+        return here
+
+    def forget(self) -> None:
+        """Let go of the rows, which are large: the next step makes its own."""
+        self._rows, self._age = None, 0
 
     def _roughness(self) -> float:
         return 0.0 if self.prior is None else self.prior.value(self.change())
 
-    def _step(self, simulator: LinearisedSimulator, here: Linearisation, weight: float, objective: float) -> tuple[Linearisation, float] | None:
+    def _step(self, simulator: LinearisedSimulator, weight: float, objective: float) -> tuple[Linearisation, float] | None:
         """Take the first damped step that lowers the objective; None when none does."""
+        here = self._linearise(simulator)
+        assert self._rows is not None
         # d m = m d log m.
-        rows = here.jacobian * np.exp(self.medium.log_model())
+        rows = self._rows[1] * np.exp(self.medium.log_model())
         curvature, gradient = sparse.csr_matrix((rows.shape[1],) * 2), 2 * here.slope * np.exp(self.medium.log_model())
         if self.prior is not None and weight:
             penalty = self.prior.rows(self.change())
@@ -139,23 +149,29 @@ class MediumFit:
             gradient = slopes.T @ gradient
         else:
             product = (2 * rows.T @ rows + curvature.toarray()) @ (slopes @ slopes.T)
-        size = _largest(product)
+        size, damping = _largest(product), self.damping
         for _ in range(MOST_TRIALS):
             z = scipy.linalg.solve(product + self.damping * size * np.eye(len(product)), -gradient)
             tried = base.copy()
             tried[moving] += z if small else slopes.T @ z
             self.medium.move_to(tried)
-            value = self._tried(simulator) + weight * self._roughness()
-            if np.isfinite(value) and value < objective:
+            there = self._tried(simulator)
+            value = np.inf if there is None else there.misfit + weight * self._roughness()
+            if there is not None and value < objective:
                 moved = z if small else slopes @ (slopes.T @ z)
                 predicted = -float(gradient @ moved + 0.5 * moved @ (product @ z))
                 # Without a prior the damping is all that smooths: it falls with every step, down to where the data are met.
                 ratio = 1.0 if self.prior is None or self.bold else (objective - value) / predicted
                 self._judge(ratio, LEAST_SINGLE if small else LEAST_DAMPING)
-                return simulator.linearise(self.medium.model()), value
+                return there, value
             self.damping *= RAISING
         self.medium.move_to(base)
-        return None
+        if self._age == 0:
+            return None
+        # Rows of its own may do what those of before could not.
+        self.forget()
+        self.damping = damping
+        return self._step(simulator, weight, objective)
 
     def _judge(self, ratio: float, least: float) -> None:
         """Lower or raise the damping by the decrease over the predicted one."""
@@ -163,13 +179,15 @@ class MediumFit:
             self.damping = max(LOWERING * self.damping, least)
         elif ratio < DOUBTED:
             self.damping *= RAISING
+            self._age = self.reuse
 
-    def _tried(self, simulator: LinearisedSimulator) -> float:
-        """Return phi of the medium as it is now, infinite where the grid cannot carry its waves."""
+    def _tried(self, simulator: LinearisedSimulator) -> Linearisation | None:
+        """Return how well the medium as it is now meets the data, None where the grid cannot carry its waves or phi is no number."""
         try:
-            return simulator.linearise(self.medium.model(), derivative=False).misfit
+            found = simulator.linearise(self.medium.model(), derivative=False)
         except ReferenceSolverError:
-            return float(np.inf)
+            return None
+        return found if np.isfinite(found.misfit) else None
 
 
 def _moving(parameters: Array) -> Array:

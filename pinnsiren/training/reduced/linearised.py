@@ -3,8 +3,9 @@
     P u(m + dm) = P u(m) + J dm + ...,    J[(g, s), i] = - w^2 (lambda_g . dM/dm_i u_s),    A' lambda_g = P' e_g
 
 One factorisation per frequency and one solve per source and receiver give all rows: receivers serve all sources, and the operator is symmetric.
-Large surveys take the rows of some receivers, drawn anew for every model, and the exact gradient from one adjoint solve per source: a Hessian that is
-wrong by a little costs a step a little, the gradient decides where the steps end (Byrd, Chin, Neveitt and Nocedal 2011).
+Where memory does not hold all rows, some receivers stand for all, drawn anew for every model. Their slope, and that of a medium whose rows are not
+asked for, is exact from one adjoint solve per source: a Hessian that is wrong by a little costs a step a little, the gradient decides where the steps
+end (Byrd, Chin, Neveitt and Nocedal 2011).
 
 Input: `Simulator`, squared slowness. Output: `Linearisation`: residual and Jacobian in units of the declared noise.
 """
@@ -36,7 +37,7 @@ class Linearisation:
             only, scaled to stand for all, where they are sampled.
         slope: (n_active,), J' residual of all rows.
         relative: |P u - d| / |d| per frequency.
-        amplitudes: (n_frequencies, n_sources), fitted factors, ones unless estimated.
+        amplitudes: (n_frequencies, n_shots), fitted factors of the sources with traces, ones unless estimated.
     """
 
     residual: Array
@@ -57,11 +58,13 @@ class Solved:
 
     Attributes:
         operator: factorised; knows the model.
-        total: (size, n_sources), fields.
-        predicted: (n_receivers, n_sources).
+        shots: sources that were solved for, by index, rising.
+        total: (size, n_shots), fields.
+        predicted: (n_receivers, n_shots).
     """
 
     operator: HelmholtzOperator
+    shots: Array
     total: Array
     predicted: Array
 
@@ -72,7 +75,7 @@ class LinearisedSimulator:
     Args:
         simulator: the wave equation and what was measured.
         frequencies: by index.
-        kept: (n_sources, n_receivers), traces that count; None for all that were observed.
+        kept: (n_sources, n_receivers), traces that count; None for all that were observed. Sources without any are not solved for.
         corrections: (n_frequencies, n_sources, n_receivers), what a finer grid predicts beyond this one, or None.
         active: (n_x, n_y), where the medium may change; None for everywhere.
         sampled: receivers whose rows stand for all in the Jacobian; None for all. Not together with fitted amplitudes.
@@ -101,6 +104,7 @@ class LinearisedSimulator:
         acquisition = simulator.acquisition
         observed = np.ones(acquisition.measurements.shape[1:], dtype=bool) if acquisition.observed is None else acquisition.observed
         self.kept = observed if kept is None else observed & kept
+        self._shots = np.flatnonzero(self.kept.any(axis=1))
 
     def asks_the_same(self, other: "LinearisedSimulator") -> bool:
         """Whether another one gives the same answers: frequencies, traces, units, corrections."""
@@ -112,45 +116,53 @@ class LinearisedSimulator:
             and np.array_equal(other.active, self.active)
         )
 
-    def linearise(self, model: Array, derivative: bool = True) -> Linearisation:
-        """Solve for all shots, and for all receivers when the derivative is asked for."""
+    def linearise(self, model: Array, derivative: bool = True, rows: bool = True) -> Linearisation:
+        """Solve for all shots, and for all receivers when the derivative is asked for; without its rows, for the shots once more.
+
+        Args:
+            model: (n_x, n_y), squared slowness.
+            derivative: whether slope and rows are wanted, or the residual alone.
+            rows: whether those of the Jacobian are; the slope is exact without them. Not without where amplitudes are fitted.
+        """
         before = self.simulator.wave_solves
-        found = self.ranks.map(lambda number: self._counted(number, model, derivative), self.frequencies)
+        found = self.ranks.map(lambda number: self._counted(number, model, derivative, rows), self.frequencies)
         parts = [part for part, _ in found]
         self.simulator.wave_solves = before + sum(solves for _, solves in found)
         share = 1 / np.sqrt(len(parts))
         return Linearisation(
             np.concatenate([share * part.residual for part in parts]),
-            np.concatenate([share * part.jacobian for part in parts]) if derivative else np.zeros((0, int(self.active.sum()))),
+            np.concatenate([share * part.jacobian for part in parts]),
             share**2 * np.sum([part.slope for part in parts], axis=0),
             np.concatenate([part.relative for part in parts]),
             np.concatenate([part.amplitudes for part in parts]),
         )
 
-    def _counted(self, number: int, model: Array, derivative: bool) -> tuple[Linearisation, int]:
+    def _counted(self, number: int, model: Array, derivative: bool, rows: bool) -> tuple[Linearisation, int]:
         """One frequency, and how many right-hand sides it took."""
         before = self.simulator.wave_solves
-        part = self._one(number, model, derivative)
+        part = self._one(number, model, derivative, rows)
         return part, self.simulator.wave_solves - before
 
-    def _one(self, number: int, model: Array, derivative: bool) -> Linearisation:
+    def _one(self, number: int, model: Array, derivative: bool, with_rows: bool) -> Linearisation:
         simulator, acquisition = self.simulator, self.simulator.acquisition
         setting = simulator.frequency(number)
         operator, total, predicted = self._fields(number, model)
         if self.corrections is not None:
-            predicted = predicted + self.corrections[number].T
-        data = np.where(self.kept.T, acquisition.measurements[number].T, 0)
-        seen = self.kept.T.astype(float)
-        factors = simulator.fitted_factors(number, predicted)
+            predicted = predicted + self.corrections[number][self._shots].T
+        kept = self.kept[self._shots].T
+        data = np.where(kept, acquisition.measurements[number][self._shots].T, 0)
+        seen = kept.astype(float)
+        factors = simulator.fitted_factors(number, predicted, self._shots)
         residual = seen * (factors * predicted - data)
         # The root mean square of all traces is the unit of the declared noise, also where some are held back.
         unit = acquisition.noise[number] * acquisition.scale(number) * np.sqrt(self.kept.sum() / _count(acquisition))
-        rows = np.flatnonzero(self.kept.T.ravel())
+        rows = np.flatnonzero(kept.ravel())
         picked = residual.ravel()[rows] / unit
         residual_rows = np.concatenate([picked.real, picked.imag])
         jacobian, slope = np.zeros((0, int(self.active.sum()))), np.zeros(int(self.active.sum()))
-        if derivative and self.sampled is not None and self.sampled < len(data):
-            jacobian = self._sampled_rows(number, operator, total, unit)
+        some = self.sampled is not None and self.sampled < len(data)
+        if derivative and (some or not with_rows):
+            jacobian = self._sampled_rows(number, operator, total, unit) if with_rows else jacobian
             slope = self._slope(number, operator, total, residual / unit**2)
         elif derivative:
             adjoint = simulator.counted_solve(operator, setting.sampler.T.toarray().astype(complex))
@@ -160,7 +172,7 @@ class LinearisedSimulator:
                 complex_rows = _without_amplitudes(complex_rows, predicted.ravel()[rows], rows % data.shape[1])
             jacobian = np.concatenate([complex_rows.real, complex_rows.imag])
             slope = jacobian.T @ residual_rows
-        size = float(np.linalg.norm(np.where(self.kept.T, data, 0)))
+        size = float(np.linalg.norm(data))
         relative = np.array([np.linalg.norm(residual) / size])
         return Linearisation(residual_rows, jacobian, slope, relative, factors[None])
 
@@ -171,25 +183,35 @@ class LinearisedSimulator:
         chosen = np.sort(chance.choice(heard, min(self.sampled or len(heard), len(heard)), replace=False))
         sampler = self.simulator.frequency(number).sampler[chosen]
         adjoint = self.simulator.counted_solve(operator, sampler.T.toarray().astype(complex))
-        rows = np.flatnonzero(self.kept.T[chosen].ravel())
+        rows = np.flatnonzero(self.kept[self._shots].T[chosen].ravel())
         scale = np.sqrt(self.kept.sum() / len(rows)) / unit
         complex_rows = self._jacobian(number, operator, adjoint, total, rows) * scale
         return np.concatenate([complex_rows.real, complex_rows.imag])
 
     def _slope(self, number: int, operator: HelmholtzOperator, total: Array, residual: Array) -> Array:
-        """J' residual of all rows from one adjoint solve per source; `residual` is (n_receivers, n_sources)."""
+        """J' residual of all rows from one adjoint solve per source; `residual` is (n_receivers, n_shots)."""
         setting = self.simulator.frequency(number)
         adjoint = self.simulator.counted_solve(operator, setting.sampler.T @ np.conj(residual))
         d = operator.discretisation
         return np.asarray(-np.real(d.squared_frequency * d.mass_gradient(adjoint, total)).ravel()[self.active])
 
     def _fields(self, number: int, model: Array) -> tuple[HelmholtzOperator, Array, Array]:
-        """Operator, fields and predictions; a step that was tried and accepted asks for them twice."""
-        known = self._remembered.get(number)
+        """Operator, fields and predictions of the sources with traces; a step that was tried and accepted asks for them twice."""
+        known, shots = self._remembered.get(number), self._shots
         if known is None or not np.array_equal(known.operator.model, model):
-            known = Solved(*self.simulator.fields(number, model))
-            self._remembered[number] = known
-        return known.operator, known.total, known.predicted
+            operator = self.simulator.operator(number, model)
+            known = Solved(operator, shots, *self.simulator.fields_of(shots, number, operator))
+        elif missing := np.setdiff1d(shots, known.shots).tolist():
+            solved = np.append(known.shots, missing)
+            order = np.argsort(solved)
+            more = self.simulator.fields_of(np.array(missing), number, known.operator)
+            both = (np.concatenate([one, two], axis=1)[:, order] for one, two in zip((known.total, known.predicted), more, strict=True))
+            known = Solved(known.operator, solved[order], *both)
+        self._remembered[number] = known
+        if len(known.shots) == len(shots):
+            return known.operator, known.total, known.predicted
+        here = np.searchsorted(known.shots, shots)
+        return known.operator, known.total[:, here], known.predicted[:, here]
 
     def _jacobian(self, number: int, operator: HelmholtzOperator, adjoint: Array, total: Array, rows: Array) -> Array:
         """Derivative of the traces `rows`, counted receiver by receiver, where the medium may change: (n_rows, n_active)."""

@@ -29,9 +29,8 @@ from pinnsiren.training.reduced.survey import read_survey
 Array = NDArray[Any]
 
 # What the second candidate has to come below on the traces held back, times the misfit of the first. A medium without a prior takes up noise that
-# costs its predictions more than itself. Where rows of some receivers stand for all, few steps leave a candidate a tenth of phi above where it would
-# come.
-BETTER, BETTER_SAMPLED = 0.98, 0.9
+# costs its predictions more than itself. On large surveys few steps leave a candidate a tenth of phi above where it would come.
+BETTER, BETTER_LARGE = 0.98, 0.9
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
@@ -102,8 +101,8 @@ class ReducedRun(AbstractRun):
 
     @property
     def _hurries(self) -> bool:
-        """Noise that is not declared may be none at all; with rows of some receivers a small decrease may be the chance of their draw."""
-        return any(self.survey.declared.undeclared) and self.survey.sampled is None
+        """Noise that is not declared may be none at all; with the Hessian of a medium nearby a small decrease is not the last."""
+        return any(self.survey.declared.undeclared) and not self.survey.is_large
 
     def _search(self, belief: Belief, *, cells: bool = False) -> Search:
         """Begin a search; with bold steps where two phases are asked for, whose interface comes closer that way."""
@@ -179,15 +178,16 @@ class ReducedRun(AbstractRun):
             self._choose()
             chosen = self.searches[self.winner]
             if chosen.done and is_convex(chosen.belief):
-                self.stage, self.chosen = self.winner, True
                 chosen.begin_sharpening()
-            else:
+            if chosen.sharpening is None:
                 self._begin_final()
         else:
             self._go_on()
 
     def _go_on(self) -> None:
         """What follows a search on all traces: another one that waits, another look at the finer grid, two phases, the end."""
+            else:
+                self.stage, self.chosen = self.winner, True
         waiting = [number for number in range(FINAL, len(self.searches)) if not self.searches[number].done]
         if waiting:
             self.stage = waiting[0]
@@ -210,7 +210,7 @@ class ReducedRun(AbstractRun):
         """
         members = self.searches[FINAL:] if self.stage == FINAL else self.searches[PHASES:]
         spent = self.looks >= MOST_LOOKS or self.elapsed + self.last_seconds > SHARE_SHARPENED * self.settings.seconds
-        if spent or self.survey.sampled is not None or members[0].sharpening is not None:
+        if spent or self.survey.is_large or members[0].sharpening is not None:
             return False
         moved = self._correct_by(min(members, key=lambda search: search.phi))
         if moved <= MOVED:
@@ -235,7 +235,7 @@ class ReducedRun(AbstractRun):
         # Asked anew, both with the noise and the corrections of now: a search that ran out of time knows the misfit of its last frequencies only.
         everywhere = self.survey.linearised(self.survey.order, self.survey.held)
         residuals = [search.ask_again(everywhere) for search in (first, second)]
-        better = BETTER if self.survey.sampled is None else BETTER_SAMPLED
+        better = BETTER_LARGE if self.survey.is_large else BETTER
         if self.method.prior == AUTO and second.group == second.last and second.checked < better * first.checked:
             self.winner = 1
         if self.method.prior == AUTO:
@@ -254,7 +254,9 @@ class ReducedRun(AbstractRun):
         final.hurries = self._hurries
         if chosen.sharpening is not None:
             final.fit.prior, final.weight = chosen.fit.prior, chosen.weight
-            final.sharpening = chosen.sharpening.of_all_traces(chosen.phi)
+            # With the corrections of now: down to where the traces that counted came.
+            target = self.survey.linearised(self.survey.order, ~self.survey.held).linearise(chosen.medium.model(), derivative=False).misfit
+            final.sharpening = chosen.sharpening.of_all_traces(target)
         self.searches.append(final)
         self.stage = FINAL
 
@@ -279,7 +281,7 @@ class ReducedRun(AbstractRun):
         self.searches.append(Search(belief, fit, final.last, final.last, weight, POLISH_PHASES, hurries=True, least_gain=LEAST_GAIN / count))
 
     def _conclude(self) -> None:
-        if self.survey.sampled is None:
+        if not self.survey.is_large:
             everywhere = self.survey.linearised(self.survey.order)
             for search in self.searches[FINAL:]:
                 search.meet_again(everywhere)

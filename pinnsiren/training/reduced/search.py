@@ -22,7 +22,7 @@ from pinnsiren.training.reduced.gauss_newton import MediumFit
 from pinnsiren.training.reduced.linearised import Linearisation, LinearisedSimulator
 from pinnsiren.training.reduced.medium import NetworkMedium
 from pinnsiren.training.reduced.roughness import Distance, Roughness
-from pinnsiren.training.reduced.sharpening import RAISED, Sharpening
+from pinnsiren.training.reduced.sharpening import CHARGED, LEAST_CHARGED, Sharpening
 from pinnsiren.training.reduced.sharpening import STEPS as STEPS_SHARPENING
 from pinnsiren.training.reduced.survey import Survey
 
@@ -32,7 +32,8 @@ FIRST_WEIGHT = 20.0  # times the misfit of the start, at which a prior of a few 
 LOWERING, RAISING = 1 / 3, 3.0
 # Far from the noise the weight of a search that hurries falls faster.
 FAR, LOWERING_FAR = 30.0, 0.1
-STEPS, STEPS_SAMPLED = 8, 4  # Gauss-Newton steps per weight; with rows of some receivers no weight is worth more
+STEPS, STEPS_LARGE = 8, 4  # Gauss-Newton steps per weight; with one Jacobian for all of them no weight is worth more
+ROUNDS_LARGE = 3  # that one Jacobian serves
 # Relative decrease of the objective below which the next weight gains more than another step, for a search that hurries.
 PASSING = 1e-2
 STALLED, STALLED_ALONE = 0.97, 0.99  # of phi, with and without a prior
@@ -135,8 +136,14 @@ class Search:
             kept: traces that count here; None for all, without a check on those held back.
             floor_known: whether the noise is declared or estimated, so that the misfit ends the search.
         """
-        if self.sharpening is not None:
-            return self._sharpen(survey, kept)
+        # Whoever takes the run up again from here makes the same rows.
+        self.fit.forget()
+        found = self._descend(survey, kept, floor_known) if self.sharpening is None else self._sharpen(survey, kept)
+        if self.done:
+            self.fit.forget()
+        return found
+
+    def _descend(self, survey: Survey, kept: Array | None, floor_known: bool) -> Linearisation:
         # A candidate takes each frequency with the one below it, so that what was explained stays so; the answer takes all.
         frequencies = survey.order[max(0, self.group - 1) : self.group + 1] if kept is not None else survey.order[: self.group + 1]
         simulator = survey.linearised(frequencies, kept)
@@ -144,7 +151,8 @@ class Search:
         if not self.tried and self.weight == 0 and has_prior:
             self.weight = FIRST_WEIGHT * simulator.linearise(self.medium.model(), derivative=False).misfit
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
-        steps = STEPS if survey.sampled is None else STEPS_SAMPLED
+        steps = STEPS_LARGE if survey.is_large else STEPS
+        self.fit.reuse = steps - 1 if survey.reuses_rows else 0
         self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
         here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
@@ -160,15 +168,26 @@ class Search:
         return here
 
     def begin_sharpening(self) -> None:
-        """Go on with rounds, all frequencies together."""
-        before = (self.weight, self.phi, self.checked)
-        self.sharpening = Sharpening(before=before, first=self.medium.vector())
-        self.weight, self.group, self.done = RAISED * self.weight, self.last, False
+        """Go on with rounds, all frequencies together; a medium that is the start has nothing to give back."""
+        assert isinstance(self.fit.prior, Roughness)
+        before, charge = (self.weight, self.phi, self.checked), self.fit.prior.value(self.fit.change())
+        if charge > 0:
+            self.sharpening = Sharpening(LEAST_CHARGED / charge, before=before, first=self.medium.vector())
+            self.weight, self.group, self.done = CHARGED / charge, self.last, False
 
     def _sharpen(self, survey: Survey, kept: Array | None) -> Linearisation:
-        """One round at a weight that hides what is small, with the distance from the medium of the round before."""
+        """Rounds at a weight that hides what is small, each with the distance from the medium of the round before."""
+        rounds = ROUNDS_LARGE if survey.reuses_rows else 1
+        self.fit.reuse = rounds * STEPS_SHARPENING - 1 if survey.reuses_rows else 0
+        for _ in range(rounds):
+            here = self._sharpen_once(survey, kept)
+            if self.done:
+                break
+        return here
+
+    def _sharpen_once(self, survey: Survey, kept: Array | None) -> Linearisation:
         assert self.sharpening is not None
-        here = self.fit.descend(survey.linearised(survey.order, kept, in_rounds=True), self.weight, STEPS_SHARPENING)
+        here = self.fit.descend(survey.linearised(survey.order, kept), self.weight, STEPS_SHARPENING)
         checked = here
         if kept is not None:
             checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)

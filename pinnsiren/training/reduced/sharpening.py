@@ -20,11 +20,12 @@ from pinnsiren.training.reduced.beliefs import Belief
 
 Array = NDArray[Any]
 
-# Weight of the first round over the one at which the prior met the noise, so that it hides ten times the noise or more; the factor from round to
-# round; and the least weight over the one of before: below, what comes back is speckle more than contrast.
-RAISED, LOWERING, LEAST_RAISED = 100.0, 0.7, 10.0
+# What the prior charges for the medium that was found, over what the noise does: in the first round, which hides several times the noise, and in the
+# last ones; below, what comes back is speckle more than contrast. The weight at which a search met the noise may be ten times off either way.
+CHARGED, LEAST_CHARGED = 20.0, 2.0
+LOWERING = 0.7  # of the weight, from round to round
 STEPS = 2  # of Gauss-Newton per round: the distance keeps what a round leaves unfinished for the next
-MOST_ROUNDS, MOST_FINAL = 11, 1
+MOST_ROUNDS, MOST_FINAL = 24, 6
 PATIENCE = 2  # rounds without a gain on the traces held back
 
 
@@ -38,6 +39,7 @@ class Sharpening:
     """The rounds of one search.
 
     Attributes:
+        least: weight below which none falls.
         most: rounds at most.
         target: phi at which the rounds end where no traces are held back; zero where they are.
         rounds: how many there have been.
@@ -50,6 +52,7 @@ class Sharpening:
         kept: weight of the best round, and the sum up to it.
     """
 
+    least: float
     most: int = MOST_ROUNDS
     target: float = 0.0
     rounds: int = 0
@@ -63,7 +66,7 @@ class Sharpening:
 
     def next_weight(self, weight: float) -> float:
         """Return the weight of the round after one at this weight."""
-        return max(LOWERING * weight, min(weight, LEAST_RAISED * self.before[0]))
+        return max(LOWERING * weight, min(weight, self.least))
 
     def note(self, weight: float, phi: float, checked: float, vector: Array) -> bool:
         """Take note of a round and return whether it was the last.
@@ -83,18 +86,18 @@ class Sharpening:
 
     def of_all_traces(self, target: float) -> "Sharpening":
         """Return the rounds with all traces that follow upon those with some of them, down to their phi."""
-        return Sharpening(most=self.rounds + MOST_FINAL, target=target, rounds=self.rounds, before=self.before, strength=self.strength)
+        return Sharpening(self.least, self.rounds + MOST_FINAL, target, self.rounds, before=self.before, strength=self.strength)
 
     def state(self) -> StateTree:
         """Return what is needed to go on."""
-        numbers = [self.most, self.target, self.rounds, self.best, self.worse, *self.before, self.strength, *self.kept]
+        numbers = [self.least, self.most, self.target, self.rounds, self.best, self.worse, *self.before, self.strength, *self.kept]
         return {"numbers": np.array(numbers, dtype=float), "vector": self.vector, "first": self.first}
 
     @classmethod
     def from_state(cls, state: StateTree) -> "Sharpening":
         """Go on from a state."""
-        most, target, rounds, best, worse, *rest = (float(number) for number in np.asarray(state["numbers"]))
+        least, most, target, rounds, best, worse, *rest = (float(number) for number in np.asarray(state["numbers"]))
         weight, phi, checked, strength, kept, up_to = rest
         vector, first = (np.atleast_1d(np.asarray(state[name], dtype=float)) for name in ("vector", "first"))
         before = weight, phi, checked
-        return cls(int(most), target, int(rounds), best, vector, int(worse), before, first, strength, (kept, up_to))
+        return cls(least, int(most), target, int(rounds), best, vector, int(worse), before, first, strength, (kept, up_to))

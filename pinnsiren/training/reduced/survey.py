@@ -24,8 +24,10 @@ GRID_ERROR, AT_POINTS = 3e-3, 16.0
 CORRECTED = 1 / 3  # of the difference to the grid twice as fine: what an error of second order leaves behind
 LEAST_ERROR = 3e-4
 FINER_SCHEME, FINER_COST = "order4", 4  # solves on the grid of the run that one on the finer grid counts for: its nodes are four times as many
-MOST_ENTRIES, FEWEST_SAMPLED = 3_000_000, 12  # of a complex Jacobian of two frequencies, 50 MB; beyond, a third of the receivers, these at least
-MOST_ENTRIES_ROUNDS = 40_000_000  # the same of all frequencies where rounds give back contrast, 640 MB; beyond, as many receivers as fit
+# Of a complex Jacobian of two frequencies, 50 MB; beyond, the wave solves of its rows are what a step costs, and one Jacobian serves several.
+MOST_ENTRIES = 3_000_000
+# Of all frequencies, 640 MB; beyond, as many receivers as fit, these at least.
+MOST_ENTRIES_IN_MEMORY, FEWEST_SAMPLED = 40_000_000, 12
 UNIFORM = 1e-6
 COARSE = 8.0  # points per wavelength below which the grid is wrong by as much as usual noise, and corrected from the start on
 ASSUMED_NOISE = 1e-4  # where none is declared, until it is estimated
@@ -75,20 +77,23 @@ class Survey:
         self._remembered: dict[int, Solved] = {}
 
     @property
-    def sampled(self) -> int | None:
-        """Receivers whose rows stand for all in the Hessian; None where all are affordable."""
+    def is_large(self) -> bool:
+        """Whether wave solves are what a step costs."""
         rows = self.alive.sum() * min(2, len(self.order))
-        if rows * int(self.declared.active.sum()) <= MOST_ENTRIES:
-            return None
-        return max(FEWEST_SAMPLED, len(self.declared.acquisition.receivers) // 3)
+        return bool(rows * int(self.declared.active.sum()) > MOST_ENTRIES)
 
     @property
-    def sampled_in_rounds(self) -> int | None:
-        """The same for rounds of a falling weight, in which steps that follow the data of a third of the receivers fail: all that memory allows."""
+    def reuses_rows(self) -> bool:
+        """Whether one Jacobian serves several steps; its rows know of no amplitudes that follow the medium."""
+        return self.is_large and not self.estimate_amplitudes
+
+    @property
+    def sampled(self) -> int | None:
+        """Receivers whose rows stand for all in the Hessian; None where memory holds all."""
         entries = float(self.alive.sum()) * len(self.order) * float(self.declared.active.sum())
-        if self.sampled is None or entries <= MOST_ENTRIES_ROUNDS:
+        if entries <= MOST_ENTRIES_IN_MEMORY:
             return None
-        return max(self.sampled, int(len(self.declared.acquisition.receivers) * MOST_ENTRIES_ROUNDS / entries))
+        return max(FEWEST_SAMPLED, int(len(self.declared.acquisition.receivers) * MOST_ENTRIES_IN_MEMORY / entries))
 
     @property
     def starts_uniform(self) -> bool:
@@ -126,10 +131,10 @@ class Survey:
         """Right-hand sides solved so far."""
         return self.wave_solves + (0 if self._simulator is None or self._stale else self._simulator.wave_solves)
 
-    def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None, in_rounds: bool = False) -> LinearisedSimulator:
+    def linearised(self, frequencies: tuple[int, ...], kept: Array | None = None) -> LinearisedSimulator:
         """Return the measurements of some frequencies with their derivative, in units of the noise."""
-        sampled, memory, active = self.sampled_in_rounds if in_rounds else self.sampled, self._remembered, self.declared.active
-        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, sampled, self.ranks)
+        memory, active = self._remembered, self.declared.active
+        return LinearisedSimulator(self.simulator, frequencies, kept, self.corrections, active, memory, self.sampled, self.ranks)
 
     def _predicted(self, simulator: Simulator, model: Array, frequencies: tuple[int, ...]) -> Array:
         """Measurements (n_frequencies, n_sources, n_receivers) of a model; each process solves for its share of the frequencies."""
