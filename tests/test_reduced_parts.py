@@ -245,6 +245,28 @@ def test_a_search_ends_at_the_noise_or_the_error_of_the_grid(known):
     assert below.done and not above.done
 
 
+def test_where_no_noise_is_declared_the_largest_weight_that_predicts_as_well_is_kept():
+    """0.01 and 0.03 predict within three percent alike, 1 and 10 do not: the next frequencies begin at three times 0.03."""
+    search = search_with(hurries=True)
+    search.tried, search.weight, search.last = [(10.0, 9.0, 9.0), (1.0, 5.0, 5.0), (0.03, 4.0, 4.05), (0.01, 3.9, 4.0)], 0.01, 1
+    search._go_on(False)
+    assert search.group == 1 and search.weight == pytest.approx(0.09) and not search.tried
+
+
+def test_another_unit_of_the_misfit_scales_weights_too():
+    search = search_with()
+    search.tried, search.weight = [(8.0, 6.0, 4.0)], 2.0
+    search.change_units(0.25)
+    assert search.tried == [(2.0, 1.5, 1.0)] and search.weight == 0.5
+
+
+def test_the_error_of_the_grid_is_a_smaller_misfit_where_the_noise_turned_out_larger():
+    found = survey(declared(noise=None))
+    assert found.least_misfit((0, 1)) == 1.0
+    found.estimate_noise(2 * found.noise[list(found.order)])
+    assert found.least_misfit((1,)) == pytest.approx(0.25)
+
+
 def test_shots_without_traces_are_solved_for_when_they_are_asked_for():
     waves, memory = simulator((7.0,)), {}
     first = np.array([[True], [False]]) & np.ones((2, 4), dtype=bool)

@@ -30,7 +30,9 @@ Array = NDArray[Any]
 
 # What the second candidate has to come below on the traces held back, times the misfit of the first. A medium without a prior takes up noise that
 # costs its predictions more than itself. On large surveys few steps leave a candidate a tenth of phi above where it would come.
-BETTER, BETTER_LARGE = 0.98, 0.9
+# Where no noise is declared each candidate ends where it predicts best, and media far apart predict alike: of those a medium of few edges is the
+# safer one, by ten points where there are edges, and a point worse where there are none.
+BETTER, BETTER_LARGE, BETTER_ALIKE = 0.98, 0.9, 1.02
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
@@ -173,6 +175,9 @@ class ReducedRun(AbstractRun):
                 self.searches[self.winner].end_sharpening()
             self._begin_final()
         elif self.stage == 0:
+            if self._hurries and self.searches[0].done:
+                # What the second search is measured by: without it, no weight of its prior is near enough to be worth more than a step.
+                self._estimate_noise(self.searches[0])
             self.stage = 1
         elif self.stage == 1:
             self._choose()
@@ -181,13 +186,13 @@ class ReducedRun(AbstractRun):
                 chosen.begin_sharpening()
             if chosen.sharpening is None:
                 self._begin_final()
+            else:
+                self.stage, self.chosen = self.winner, True
         else:
             self._go_on()
 
     def _go_on(self) -> None:
         """What follows a search on all traces: another one that waits, another look at the finer grid, two phases, the end."""
-            else:
-                self.stage, self.chosen = self.winner, True
         waiting = [number for number in range(FINAL, len(self.searches)) if not self.searches[number].done]
         if waiting:
             self.stage = waiting[0]
@@ -235,14 +240,24 @@ class ReducedRun(AbstractRun):
         # Asked anew, both with the noise and the corrections of now: a search that ran out of time knows the misfit of its last frequencies only.
         everywhere = self.survey.linearised(self.survey.order, self.survey.held)
         residuals = [search.ask_again(everywhere) for search in (first, second)]
-        better = BETTER_LARGE if self.survey.is_large else BETTER
+        better = BETTER_LARGE if self.survey.is_large else BETTER_ALIKE if self._hurries else BETTER
         if self.method.prior == AUTO and second.group == second.last and second.checked < better * first.checked:
             self.winner = 1
         if self.method.prior == AUTO:
             self.survey.notes += choice_texts(*residuals)
         if any(self.survey.declared.undeclared):
-            self.survey.estimate_noise(self.searches[self.winner].relative)
+            self._estimate_noise(self.searches[self.winner])
+            self.survey.note_noise()
             self.heard = self._start_misfit()
+
+    def _estimate_noise(self, search: Search) -> None:
+        """Take the misfit of a search on the traces held back for the noise, as the unit of all weights and misfits."""
+        survey, model = self.survey, search.medium.model()
+        before = survey.linearised(survey.order, survey.held).linearise(model, derivative=False).misfit
+        survey.estimate_noise(search.relative)
+        after = survey.linearised(survey.order, survey.held).linearise(model, derivative=False).misfit
+        for one in self.searches:
+            one.change_units(after / before)
 
     def _begin_final(self) -> None:
         """All traces, from the medium of the winner, after a look at the finer grid."""

@@ -123,6 +123,11 @@ class Search:
         self.phi_before, self.weight, self.tried = self.phi, self.tried[0][0], []
         self.polish, self.polishing, self.done = max(self.polish, 1), False, False
 
+    def change_units(self, factor: float) -> None:
+        """Scale weights and misfits where phi of the same medium is so many times what it was: another noise is its unit."""
+        self.weight *= factor
+        self.tried = [(factor * weight, factor * phi, factor * checked) for weight, phi, checked in self.tried]
+
     @property
     def checked(self) -> float:
         """Misfit of the traces held back, at the last weight."""
@@ -153,7 +158,7 @@ class Search:
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
         steps = STEPS_LARGE if survey.is_large else STEPS
         self.fit.reuse = steps - 1 if survey.reuses_rows else 0
-        self.passing = has_prior and self.hurries and not self.polishing
+        self.passing = has_prior and self.hurries and not self.polishing and (floor_known or self._is_far)
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
         here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
         checked = here
@@ -161,7 +166,7 @@ class Search:
             checked = survey.linearised(frequencies, survey.held).linearise(self.medium.model(), derivative=False)
         self.relative, self.last_checked = checked.relative, checked.misfit
         self.tried.append((self.weight, here.misfit, checked.misfit))
-        self._go_on(floor_known)
+        self._go_on(floor_known, survey.least_misfit(frequencies) if not floor_known else 1.0)
         if self.done and kept is not None:
             checked = survey.linearised(survey.order, survey.held).linearise(self.medium.model(), derivative=False)
             self.relative, self.tried[-1] = checked.relative, (self.weight, here.misfit, checked.misfit)
@@ -228,12 +233,21 @@ class Search:
         """The weight of one descent that comes out as the rounds do: for a quadratic prior, one over the sum of one over theirs."""
         return self.weight if self.sharpening is None else 1 / self.sharpening.strength
 
-    def _go_on(self, floor_known: bool) -> None:
+    @property
+    def _is_far(self) -> bool:
+        """Whether the medium of the last weight is far from the noise."""
+        return self.tried[-1][1] > FAR if self.tried else self.group == 0
+
+    def _go_on(self, floor_known: bool, floor: float = 1.0) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
-        low_enough = self.phi <= 1 or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
+        low_enough = self.phi <= floor or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
         if not low_enough:
-            self.weight *= min(self.lowering, LOWERING_FAR) if self.hurries and self.phi > FAR else self.lowering
+            self.weight *= min(self.lowering, LOWERING_FAR) if self.hurries and self._is_far else self.lowering
             return
+        if self._overfits(floor_known):
+            # Weights that gained nothing on the traces held back explain noise: the largest that is as good.
+            best = min(checked for _, _, checked in self.tried)
+            self.weight = next(weight for weight, _, checked in self.tried if WORSE * checked <= best)
         if self.group < self.last:
             self.group, self.tried, self.weight = self.group + 1, [], RAISING * self.weight
         elif self.polish > 0 and self.fit.prior is not None and (self.passing or not self.fit.stalled):

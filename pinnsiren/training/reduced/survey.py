@@ -71,6 +71,7 @@ class Survey:
     def __post_init__(self) -> None:
         # Without what corrections leave: each of them takes the place of the one before.
         self.known_noise = self.noise.copy()
+        self._first_noise = self.noise.copy()
         self._simulator: Simulator | None = None
         self._fine: Simulator | None = None
         self._stale = False
@@ -218,9 +219,17 @@ class Survey:
         for number, value in zip(self.order, relative, strict=True):
             if self.declared.undeclared[number]:
                 self.noise[number] = self.known_noise[number] = max(float(value), LEAST_ERROR)
+        self.renew()
+
+    def least_misfit(self, frequencies: tuple[int, ...]) -> float:
+        """Return phi at the error of the grid, which no search comes below, in the units of the noise that is assumed or estimated now."""
+        chosen = list(frequencies)
+        return float(np.mean((self._first_noise[chosen] / self.noise[chosen]) ** 2))
+
+    def note_noise(self) -> None:
+        """Say what the noise was found to be."""
         levels = ", ".join(f"{100 * self.noise[number]:.2g} %" for number in self.order)
         self.notes.append(f"the noise was not declared; with the error of the grid it is about {levels} of the data, by traces held back")
-        self.renew()
 
 
 def _points_per_wavelength(declared: DeclaredInversion) -> Array:
