@@ -1,5 +1,6 @@
 """Inversion of waves in time: the transform against closed forms, the medium and its field, the check in time, what is refused."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -12,7 +13,7 @@ from pinnsiren.compiler.helmholtz_twin import helmholtz_twin
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.compiler.time_transform import Band, quadrature, wavelet_spectrum
 from pinnsiren.errors import CompileError, ProblemError, ReferenceSolverError
-from pinnsiren.language.wave_surveys import read_wave_survey
+from pinnsiren.language.wave_surveys import is_wave_inversion, read_wave_survey
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import PenetrableDisc, WavesAroundDiscs, penetrable_discs, point_source, point_source_wave
 from pinnsiren.reference_solvers.evaluation import cell_average
@@ -401,6 +402,85 @@ def test_records_that_begin_late_are_named():
 def test_other_forms_are_refused_with_the_reason(broken, message):
     with pytest.raises((CompileError, ProblemError), match=message):
         helmholtz_twin(declared(**broken))
+
+
+def of_other_equation(change):
+    problem = declared()
+    (u,), (m,), t = problem.fields, problem.coefficients, problem.domain.time
+    return problem.rewritten(equations=[change(problem.equations[0], u, m, t)], conditions=problem.conditions)
+
+
+def on_a_line():
+    x, t = ps.coordinates("x t")
+    u, m = ps.field("u", x, t), ps.unknown_field("m", x, initial=1, bounds=(0.1, 3))
+    points = np.column_stack([np.repeat([-0.4, 0.4], 60), np.tile(np.linspace(0, 3, 60), 2)])
+    source = ps.RickerWavelet(t, PEAK) * ps.GaussianSource(at={x: 0.1}, variance=1e-3)
+    return ps.Problem(
+        name="line", fields=[u], domain=ps.SpaceTime(ps.Interval({x: (-0.5, 0.5)}), {t: (0, 3)}),
+        equations=[sp.Eq(m * u.diff(t, 2) - u.diff(x, 2), source)],
+        conditions=[ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0), ps.Observations(u, points, ricker(points[:, 1] - 0.4), noise=0.02)],
+    )  # fmt: skip
+
+
+def without_a_start():
+    problem = declared()
+    kept = [c for c in problem.conditions if not (isinstance(c, ps.InitialCondition) and c.time_order == 1)]
+    return problem.rewritten(equations=problem.equations, conditions=kept)
+
+
+MISSED = {
+    "wall": (lambda: declared(conditions=[lambda u, x, y: ps.Dirichlet(u, 0, on="x-")]), "free space on all four faces.*leave it out"),
+    "no rest": (without_a_start, r"add InitialCondition\(u, 0\) and InitialCondition\(u.diff\(t\), 0\)"),
+    "receivers that move": (
+        lambda: declared(points=np.random.default_rng(0).uniform((-0.4, -0.4, 0), (0.4, 0.4, 3), (200, 3))), "each place as a trace of its own"
+    ),
+    "one dimension": (on_a_line, "on Interval, 1-dimensional.*Box of two coordinates"),
+    "damping": (lambda: of_other_equation(lambda e, u, m, t: e + u.diff(t)), "beside the second derivative in time alone"),
+    "a speed": (lambda: of_other_equation(lambda e, u, m, t: u.diff(t, 2) - m**2 * ps.laplacian(u) - ricker_source(u)), "m = 1/c..2 instead"),
+}  # fmt: skip
+
+
+def ricker_source(u):
+    x, y, t = u.args
+    return ps.RickerWavelet(t, PEAK) * ps.GaussianSource(at={x: 0.3, y: 0}, variance=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:field `u`.*stand in for it")
+@pytest.mark.parametrize("case", MISSED)
+def test_a_plan_says_why_waves_were_not_inverted_per_frequency_and_what_to_change(case):
+    build, message = MISSED[case]
+    made = ps.plan(build())
+    assert type(made.method).__name__ != "ReducedInversion"
+    ((name, reason),) = made.missed
+    assert name == "ReducedInversion"
+    assert re.search(message, reason)
+    assert f"NOT TAKEN   ReducedInversion, which was made for such problems: {reason}" in str(made)
+
+
+@pytest.mark.filterwarnings("ignore:field `u`.*stand in for it")
+def test_the_status_says_so_too_unless_the_method_was_named(tmp_path):
+    problem, settings = without_a_start(), {"seconds": 0.5, "device": "cpu", "progress": False}
+    solution = ps.solve(problem, **settings)
+    assert not solution.status.success
+    assert "This is the answer of JointLeastSquares; ReducedInversion, which was made for such problems, did not take it" in solution.status.text
+    assert "add InitialCondition(u, 0)" in solution.status.text
+    solution.save(tmp_path / "run.h5")
+    assert ps.load(tmp_path / "run.h5").plan.missed == solution.plan.missed
+    assert "did not take it" not in ps.solve(problem, method="JointLeastSquares", **settings).status.text
+
+
+def test_waves_whose_speed_is_known_are_no_inversion_of_waves():
+    x, y, t = ps.coordinates("x y t")
+    u, q = ps.field("u", x, y, t), ps.unknown_field("q", x, y, initial=1, bounds=(0.1, 3))
+    problem = declared()
+    points = problem.conditions[2].points
+    other = ps.Problem(
+        name="potential", fields=[u], domain=ps.SpaceTime(ps.Box({x: (-0.5, 0.5), y: (-0.5, 0.5)}), {t: (0, 3)}),
+        equations=[u.diff(t, 2) - ps.laplacian(u) + q * u],
+        conditions=[ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0), ps.Observations(u, points, ricker(points[:, 2]), noise=0.02)],
+    )  # fmt: skip
+    assert not is_wave_inversion(other)
+    assert is_wave_inversion(problem)
 
 
 def test_every_shot_may_have_its_own_wavelet():

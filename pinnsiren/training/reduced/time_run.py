@@ -110,8 +110,8 @@ def suits_in_time(method: HelmholtzInversion, compiled: CompiledProblem) -> Suit
     try:
         twin, compiled_one = compiled_twin(compiled.original)
     except CompileError as refusal:
-        return Suitability(False, str(refusal), np.inf)
-    inner = method.suits(compiled_one)
+        return Suitability(False, str(refusal), np.inf, made_for=True)
+    inner = replace(method.suits(compiled_one), made_for=True)
     if inner.ok:
         return replace(inner, reason=f"{inner.reason}; {twin.text}")
     if not twin.sigma:
