@@ -162,6 +162,17 @@ def test_dead_traces_are_left_out_and_noise_counts_trace_by_trace():
     assert not np.any(np.abs(survey.values) > 100)
 
 
+def test_a_silent_receiver_is_left_out_and_the_result_says_so():
+    spoiled = noisy(disc_data())
+    spoiled[:, 3] = 0
+    (survey,) = read_surveys(declare(measured=[spoiled]))
+    assert survey.silent == 1 and survey.observed.sum() == spoiled.size - len(SOURCES)
+    (whole,) = read_surveys(declare())
+    assert survey.deviation.max() == pytest.approx(whole.deviation.max(), rel=0.2)
+    found = solved(declare(measured=[spoiled]), method=BRIEF)
+    assert "1 of 14 receivers recorded nothing but zeros and were left out" in found.status.text
+
+
 # -- medium and prior ---------------------------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,9 @@ class PenaltyRun(AbstractRun):
         """Say on what the result rests."""
         chosen, name = self.chosen, self.declared.name
         belief = f"the result rests on a prior: few edges (roughness of log {name})."
+        silent = max(waves.survey.silent for waves in self.waves)
+        if silent:
+            belief = f"{belief} {silent} of {len(self.waves[0].survey.receivers)} receivers recorded nothing but zeros and were left out."
         if not np.isfinite(chosen.phi):
             return f"Not all frequencies were used yet; {belief}"
         misfit = f"{np.sqrt(chosen.phi):.2g} times the declared noise"
