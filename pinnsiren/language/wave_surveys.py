@@ -53,8 +53,13 @@ class TraceSet:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the noise, in the units of the values."""
-        return None if not self.noise else float(self.noise * np.sqrt(np.mean(self.values**2)))
+        """Standard deviation of the noise, in the units of the values; receivers that recorded nothing have none."""
+        return None if not self.noise else float(self.noise * np.sqrt(np.mean(self.values[self.heard] ** 2)))
+
+    @property
+    def heard(self) -> NDArray[np.bool_]:
+        """Traces that hold more than zeros, (n_shots, n_receivers)."""
+        return np.asarray(np.any(self.values != 0, axis=-1))
 
     def instants_of(self, shot: int, receiver: int) -> Array:
         """Return the instants of one trace, (n_samples,)."""
