@@ -104,9 +104,9 @@ def check_wavelengths(wavenumbers: ArrayLike, extent: float, *, name: str = "the
     many = across.min() > MOST
     units = "km/s beside metres, or milliseconds beside Hz" if many else "kilometres beside m/s, or kHz beside seconds"
     raise ProblemError(
-        f"the domain of {name} is {across.max():.3g} wavelengths across: k = w sqrt(m) = {np.max(wavenumbers):.3g} beside the sources, {extent:g} "
-        f"wide; expected {FEWEST:g} to {MOST:g}. Lengths, times and speeds look like different systems of units, such as {units}: seismic.Scaling makes "
-        "them one"
+        f"the domain of {name} is {across.max():.3g} wavelengths across: k = w sqrt(m) = {np.max(wavenumbers):.3g} at the sources, {extent:g} "
+        f"wide; expected {FEWEST:g} to {MOST:g}. Lengths, times and speeds look like different systems of units, such as {units}: seismic.Scaling "
+        "makes them one"
     )
 
 
