@@ -52,6 +52,8 @@ from pinnsiren.training.wave_lattice import WaveLattice
 from pinnsiren.training.wave_march import WaveMarch
 from pinnsiren.training.wave_modes import WaveModes
 
+Reasons = tuple[tuple[str, str], ...]  # name of a method, what it said
+
 DEFAULT_TOLERANCE = 1e-3
 DEFAULT_SECONDS = 60.0
 # Methods that a formulation names.
@@ -94,19 +96,20 @@ def plan(problem: Problem, *, method: Any = "auto", network: Any = None) -> Plan
         network = named_record(network, NETWORKS)
     if network is not None and not isinstance(network, AbstractNetwork):
         raise ProblemError(f"network={network!r} is no network record; expected for instance Siren(width=64, depth=2)")
-    chosen, reasons = _choose(compiled, method, network)
+    chosen, reasons, missed = _choose(compiled, method, network)
     if not chosen.knows_free_space:
         check_open_faces(problem)
     trained = _network_for(chosen, network)
     if trained is not None and (size := chosen.on_network(compiled, trained)):
         reasons = (*reasons, (f"{chosen.name} on this network", size))
-    made = Plan(problem=problem, method=chosen, network=trained, reasons=reasons, compiled=compiled)
+    made = Plan(problem=problem, method=chosen, network=trained, reasons=reasons, missed=missed, compiled=compiled)
     for name in wanted_rewrites(compiled, made.network):
         made = made.including(name)
     return made
 
 
-def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[AbstractMethod, tuple[tuple[str, str], ...]]:
+def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[AbstractMethod, Reasons, Reasons]:
+    """Return the method, what each said, and what those said that were made for such problems and do not fit."""
     if isinstance(method, str) and method != "auto":
         method = named_record(method, METHODS)
     if method != "auto":
@@ -117,14 +120,15 @@ def _choose(compiled: CompiledProblem, method: Any, network: Any) -> tuple[Abstr
         suitability = method.judge(compiled)
         if not suitability.ok:
             raise CompileError(f"{method.name} does not fit the problem `{compiled.original.name}`: {suitability.reason}")
-        return method, ((method.name, f"chosen by hand; {suitability.reason}"),)
+        return method, ((method.name, f"chosen by hand; {suitability.reason}"),), ()
     candidates = [candidate for candidate in CANDIDATES if network is None or candidate.trains_network]
     judged = sorted(((candidate.judge(compiled), candidate) for candidate in candidates), key=lambda pair: pair[0].cost)
     reasons = tuple((candidate.name, judgement.reason) for judgement, candidate in judged)
     if not judged or not judged[0][0].ok:
         refusals = "; ".join(f"{name}: {reason}" for name, reason in reasons)
         raise CompileError(f"no method fits the problem `{compiled.original.name}`. {refusals}")
-    return judged[0][1], reasons
+    missed = tuple((candidate.name, judgement.reason) for judgement, candidate in judged if judgement.made_for and not judgement.ok)
+    return judged[0][1], reasons, missed
 
 
 def _method_of(formulation: str, method: Any) -> Any:
@@ -234,7 +238,7 @@ def solve(
     return Solution(
         problem=problem,
         plan=used,
-        status=_with_free_constants(record.status, used.compiled),
+        status=_with_missed(_with_free_constants(record.status, used.compiled), used),
         estimated_error=run.error_estimate(),
         history=History(record.history),
         tolerance=settings.tolerance,
@@ -254,6 +258,14 @@ def _with_free_constants(status: Status, compiled: CompiledProblem) -> Status:
     if not names:
         return status
     return replace(status, text=f"{status.text}. {names} is defined up to a constant, which is not counted: compare after removal of the mean")
+
+
+def _with_missed(status: Status, used: Plan) -> Status:
+    """Say in the status which methods were made for such a problem and did not take it: what was asked for may be another answer than this one."""
+    if not used.missed:
+        return status
+    said = "; ".join(f"{name}, which was made for such problems, did not take it: {reason}" for name, reason in used.missed)
+    return replace(status, text=f"{status.text}. This is the answer of {used.method.name}; {said}")
 
 
 def _make_plan(problem: Problem, method: Any, network: Any) -> Plan:

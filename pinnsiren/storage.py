@@ -42,6 +42,7 @@ def save_solution(solution: Solution, path: Any) -> None:
             "method": record_to_tree(plan.method),
             "network": record_to_tree(plan.network),
             "reasons": [list(pair) for pair in plan.reasons],
+            "missed": [list(pair) for pair in plan.missed],
             "skipped": list(plan.skipped),
             "included": list(plan.included),
             "charts": charts,
@@ -103,6 +104,7 @@ def _solution_from(content: dict[str, Any], problem: Problem | None) -> Solution
         reasons=tuple((str(name), str(reason)) for name, reason in stored_plan["reasons"]),
         skipped=skipped,
         included=included,
+        missed=tuple((str(name), str(reason)) for name, reason in stored_plan.get("missed", ())),
         charts=charts,
         compiled=compiled,
     )

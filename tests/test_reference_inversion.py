@@ -46,6 +46,7 @@ SQUARE = ((-0.5, 0.5), (-0.5, 0.5))
 WINDOW = 0.3
 SLOPE, SLOPE_TOLERANCE = 2.0, 0.05
 VELOCITY_BAR = 0.07
+LAYER_BAR = 1e-5  # three times what twenty cells reflect; data are never better than a thousand times that
 
 
 def ring(n, radius, turn=0.1):
@@ -121,6 +122,17 @@ def test_the_gradient_has_taylor_slope_two(case):
 
     direction = np.random.default_rng(0).normal(size=grid.shape)
     assert np.all(np.abs(taylor_slopes(function, bump(grid), direction) - SLOPE) < SLOPE_TOLERANCE)
+
+
+def test_layers_of_few_cells_carry_waves_far_longer_than_they_are():
+    grid = Grid.over(SQUARE, 0.02)
+    thin, thick = (
+        Simulator(small_acquisition(frequencies=(5.0, 9.0)), Modelling(grid=grid, background=1.0, most_layer_cells=cells), np.ones(grid.shape))
+        for cells in (Modelling(grid=grid).most_layer_cells, 1000)
+    )
+    data = [simulator.predicted(bump(grid)) for simulator in (thin, thick)]
+    assert np.linalg.norm(data[0] - data[1]) < LAYER_BAR * np.linalg.norm(data[1])
+    assert 2 * thin.frequency(0).discretisation.size < thick.frequency(0).discretisation.size
 
 
 def test_priors_have_exact_gradients():

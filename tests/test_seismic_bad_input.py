@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import sympy as sp
 from scipy.io import savemat
 
+import pinnsiren as ps
 from pinnsiren.errors import ProblemError
 from pinnsiren.language.seismic import FrequencyGathers, Scaling, TimeGathers, VelocityModel, check_positions, check_units, read_gathers, read_model
+from pinnsiren.reference_solvers.closed_forms import point_source
 
 SOURCES = np.array([[100.0, 10.0], [300.0, 10.0]])
 RECEIVERS = np.array([[50.0, 20.0], [150.0, 20.0], [250.0, 20.0]])
@@ -115,3 +118,37 @@ def test_numbers_of_a_survey_are_positive_and_places_exist():
         check_positions([[np.nan, 0.0]], [[0.0, 0.0]], ((-1, 1), (-1, 1)))
     with pytest.raises(ProblemError, match="expected positive speeds"):
         Scaling(1.0, 1.0).squared_slowness([0.0, 1500.0])
+
+
+def declared_in_hertz(*, length=1000.0, speed=2000.0, frequency=8.0, heard=0.45, silent=False):
+    """Declare a survey of one frequency in metres, seconds and m/s, with the direct wave for data; the numbers may be of other units."""
+    x, y = ps.coordinates("x y")
+    u, m = ps.field("u", x, y, complex=True, shots=2), ps.unknown_field("m", x, y, initial=speed**-2, bounds=(0.1 * speed**-2, 4 * speed**-2))
+    angle, at = np.arange(12) * np.pi / 6, length * np.array([(0.3, 0.1), (-0.2, 0.25)])
+    receivers = heard * length * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    values = np.stack([point_source(8 * np.pi / 1000, tuple(place * 1000 / length), 100.0)(*(receivers * 1000 / length).T) for place in at])
+    source = ps.SourceFamily([ps.GaussianSource(at={x: float(a), y: float(b)}, variance=1e-4 * length**2) for a, b in at])
+    return ps.Problem(
+        name="hertz", fields=[u], domain=ps.Box({x: (-length / 2, length / 2), y: (-length / 2, length / 2)}),
+        equations=[sp.Eq(ps.laplacian(u) + (2 * np.pi * frequency) ** 2 * m * u, source)],
+        conditions=[ps.PML(u, width=0.2 * length), ps.Observations(u, receivers, 0 * values if silent else values, noise=0.02)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"speed": 2.0}, r"4e\+03 wavelengths across.*km/s beside metres"),
+        ({"frequency": 8000.0}, r"4e\+03 wavelengths across.*milliseconds beside Hz"),
+        ({"length": 1.0}, "0.004 wavelengths across.*kilometres beside m/s"),
+        ({"frequency": 0.008}, "0.004 wavelengths across.*kHz beside seconds"),
+        ({"heard": 0.6}, "lie in the absorbing layer"),
+        ({"heard": 0.8}, "lie outside the domain"),
+        ({"silent": True}, "nothing but zeros"),
+    ],
+    ids=["km/s", "ms", "km", "kHz", "in the layer", "outside", "silent"],
+)
+def test_a_declaration_per_frequency_names_what_cannot_be_right(wrong, message):
+    with pytest.raises(ProblemError, match=message):
+        declared_in_hertz(**wrong)
+    declared_in_hertz()

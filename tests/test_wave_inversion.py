@@ -1,5 +1,6 @@
 """Inversion of waves in time: the transform against closed forms, the medium and its field, the check in time, what is refused."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -12,7 +13,7 @@ from pinnsiren.compiler.helmholtz_twin import helmholtz_twin
 from pinnsiren.compiler.pipeline import compile_problem
 from pinnsiren.compiler.time_transform import Band, quadrature, wavelet_spectrum
 from pinnsiren.errors import CompileError, ProblemError, ReferenceSolverError
-from pinnsiren.language.wave_surveys import read_wave_survey
+from pinnsiren.language.wave_surveys import is_wave_inversion, read_wave_survey
 from pinnsiren.problems import load
 from pinnsiren.reference_solvers.closed_forms import PenetrableDisc, WavesAroundDiscs, penetrable_discs, point_source, point_source_wave
 from pinnsiren.reference_solvers.evaluation import cell_average
@@ -42,6 +43,10 @@ SPEED_BAR = 0.06  # of the speed; the start is 9 % off
 def ricker(t, frequency=PEAK):
     a = (np.pi * frequency * (np.asarray(t) - 1.5 / frequency)) ** 2
     return (1 - 2 * a) * np.exp(-a)
+
+
+def heard_in(twin):
+    return [traces.heard for traces in twin.survey.traces]
 
 
 def transformed_wavelet(s, end=4.0):
@@ -135,7 +140,7 @@ def test_the_explicit_scheme_meets_the_closed_form_at_receivers_and_between():
     twin, m = helmholtz_twin(problem), problem.coefficients[0]
     medium = sp.lambdify(m.args, problem.exact[m], "numpy")
     waves = WavesInTime(twin, lambda points: np.asarray(medium(*points.T), dtype=float))
-    assert relative_misfit(waves.traces(), twin.survey.traces) < SCHEME
+    assert relative_misfit(waves.traces(), twin.survey.traces, heard_in(twin)) < SCHEME
     points = np.random.default_rng(4).uniform((-0.35, -0.35, 0.6), (0.35, 0.35, 3.0), (80, 3))
     exact = problem.exact[problem.fields[0]]
     assert np.linalg.norm(waves.field(points, (0, 0, 0)).T - exact(*points.T)) < 2 * SCHEME * np.linalg.norm(exact(*points.T))
@@ -262,6 +267,26 @@ def test_a_stored_inversion_in_time_answers_alike(tmp_path):
     assert np.allclose(again["u"](**places, t=1.5), solution["u"](**places, t=1.5), rtol=1e-9)
 
 
+def test_a_receiver_that_died_is_left_out_of_inversion_check_and_noise():
+    problem, dead = small(), 4
+    (observed,) = [c for c in problem.conditions if isinstance(c, ps.Observations)]
+    values = np.asarray(observed.values).reshape(4, 12, 81).copy()
+    values[:, dead] = 0
+    others = [*problem.conditions[:3], replace(observed, values=values.reshape(4, -1))]
+    broken = problem.rewritten(equations=problem.equations, conditions=others)
+    run = TimeRun(ps.ReducedInversion(step=GRID), compile_problem(broken), SETTINGS)
+    (kept,), (traces,) = run._kept(), run.twin.survey.traces
+    assert not kept[:, dead].any() and kept.sum() == 44
+    assert traces.deviation == pytest.approx(read_wave_survey(problem).traces[0].deviation, rel=0.05)
+    assert any("recorded nothing but zeros" in note for note in run.inner.survey.notes)
+    medium = sp.lambdify(problem.coefficients[0].args, problem.exact[problem.coefficients[0]], "numpy")
+    found = WavesInTime(run.twin, lambda points: np.asarray(medium(*points.T), dtype=float)).traces()
+    assert relative_misfit(found, run.twin.survey.traces, [kept]) < 0.03
+    loud = TimeRun(ps.ReducedInversion(step=GRID), compile_problem(problem), SETTINGS)
+    loud.inner.survey.alive[:, 0] = False
+    assert loud._kept()[0].sum() == 44
+
+
 @pytest.mark.slow
 def test_a_wavelet_wrong_by_a_fifth_and_thirty_degrees_is_estimated():
     solution = solved(estimate=True, amplitude=1.2, phase=float(np.pi / 6))
@@ -305,9 +330,9 @@ def test_sources_are_estimated_by_the_records():
     twin, m = helmholtz_twin(problem), problem.coefficients[0]
     medium = sp.lambdify(m.args, problem.exact[m], "numpy")
     waves = WavesInTime(twin, lambda points: np.asarray(medium(*points.T), dtype=float))
-    sent = estimated_filter(waves)
-    assert relative_misfit(waves.traces(), twin.survey.traces) > 0.3
-    assert relative_misfit(replace(waves, sent=sent).traces(), twin.survey.traces) < FILTER_ERROR
+    sent = estimated_filter(waves, heard_in(twin))
+    assert relative_misfit(waves.traces(), twin.survey.traces, heard_in(twin)) > 0.3
+    assert relative_misfit(replace(waves, sent=sent).traces(), twin.survey.traces, heard_in(twin)) < FILTER_ERROR
 
 
 def test_a_medium_that_misses_the_records_is_said_to():
@@ -374,8 +399,15 @@ def declared(wavelet=None, points=None, values=None, conditions=(), scale=1.0, s
         ({"scale": 1000.0}, "milliseconds"),
         ({"at": (0.45, 0.0)}, "coincide with a source"),
         ({"wavelet": lambda t: sp.exp(-(((t - 0.5) / 0.1) ** 2))}, "they have a mean"),
+        ({"values": np.zeros(12 * 121)}, "nothing but zeros"),
+        ({"values": np.zeros(12 * 121), "noise": None}, "nothing but zeros"),
+        ({"speed": 1e-3}, "look like km/s"),
+        ({"speed": 1e3}, "look like kilometres"),
     ],
-    ids=["begun", "silent", "coarse", "samples in milliseconds", "all in milliseconds", "receiver on the source", "a pulse with a mean"],
+    ids=[
+        "begun", "silent", "coarse", "samples in milliseconds", "all in milliseconds", "receiver on the source", "a pulse with a mean",
+        "no waves", "no waves, no noise", "km/s", "km",
+    ],
 )
 def test_numbers_that_cannot_be_right_are_named(broken, message):
     with pytest.raises(ProblemError, match=message):
@@ -401,6 +433,84 @@ def test_records_that_begin_late_are_named():
 def test_other_forms_are_refused_with_the_reason(broken, message):
     with pytest.raises((CompileError, ProblemError), match=message):
         helmholtz_twin(declared(**broken))
+
+
+def of_other_equation(change):
+    problem = declared()
+    (u,), (m,), t = problem.fields, problem.coefficients, problem.domain.time
+    return problem.rewritten(equations=[change(problem.equations[0], u, m, t)], conditions=problem.conditions)
+
+
+def on_a_line():
+    x, t = ps.coordinates("x t")
+    u, m = ps.field("u", x, t), ps.unknown_field("m", x, initial=1, bounds=(0.1, 3))
+    points = np.column_stack([np.repeat([-0.4, 0.4], 60), np.tile(np.linspace(0, 3, 60), 2)])
+    source = ps.RickerWavelet(t, PEAK) * ps.GaussianSource(at={x: 0.1}, variance=1e-3)
+    return ps.Problem(
+        name="line", fields=[u], domain=ps.SpaceTime(ps.Interval({x: (-0.5, 0.5)}), {t: (0, 3)}),
+        equations=[sp.Eq(m * u.diff(t, 2) - u.diff(x, 2), source)],
+        conditions=[ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0), ps.Observations(u, points, ricker(points[:, 1] - 0.4), noise=0.02)],
+    )  # fmt: skip
+
+
+def without_a_start():
+    problem = declared()
+    kept = [c for c in problem.conditions if not (isinstance(c, ps.InitialCondition) and c.time_order == 1)]
+    return problem.rewritten(equations=problem.equations, conditions=kept)
+
+
+MISSED = {
+    "wall": (lambda: declared(conditions=[lambda u, x, y: ps.Dirichlet(u, 0, on="x-")]), "free space on all four faces.*leave it out"),
+    "no rest": (without_a_start, r"add InitialCondition\(u, 0\) and InitialCondition\(u.diff\(t\), 0\)"),
+    "receivers that move": (
+        lambda: declared(points=np.random.default_rng(0).uniform((-0.4, -0.4, 0), (0.4, 0.4, 3), (200, 3))), "each place as a trace of its own"
+    ),
+    "one dimension": (on_a_line, "on Interval, 1-dimensional.*Box of two coordinates"),
+    "damping": (lambda: of_other_equation(lambda e, u, m, t: e + u.diff(t)), "beside the second derivative in time alone"),
+    "a speed": (lambda: of_other_equation(lambda e, u, m, t: u.diff(t, 2) - m**2 * ps.laplacian(u) - ricker_source(u)), "m = 1/c..2 instead"),
+}  # fmt: skip
+
+
+def ricker_source(u):
+    x, y, t = u.args
+    return ps.RickerWavelet(t, PEAK) * ps.GaussianSource(at={x: 0.3, y: 0}, variance=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:field `u`.*stand in for it")
+@pytest.mark.parametrize("case", MISSED)
+def test_a_plan_says_why_waves_were_not_inverted_per_frequency_and_what_to_change(case):
+    build, message = MISSED[case]
+    made = ps.plan(build())
+    assert type(made.method).__name__ != "ReducedInversion"
+    ((name, reason),) = made.missed
+    assert name == "ReducedInversion"
+    assert re.search(message, reason)
+    assert f"NOT TAKEN   ReducedInversion, which was made for such problems: {reason}" in str(made)
+
+
+def test_the_status_says_so_too_unless_the_method_was_named(tmp_path):
+    problem = on_a_line()
+    solution = ps.solve(problem, seconds=0.5, device="cpu", progress=False)
+    assert not solution.status.success
+    assert "This is the answer of JointLeastSquares; ReducedInversion, which was made for such problems, did not take it" in solution.status.text
+    assert "Box of two coordinates" in solution.status.text
+    solution.save(tmp_path / "run.h5")
+    assert ps.load(tmp_path / "run.h5").plan.missed == solution.plan.missed
+    assert ps.plan(problem, method="JointLeastSquares").missed == ()
+
+
+def test_waves_whose_speed_is_known_are_no_inversion_of_waves():
+    x, y, t = ps.coordinates("x y t")
+    u, q = ps.field("u", x, y, t), ps.unknown_field("q", x, y, initial=1, bounds=(0.1, 3))
+    problem = declared()
+    points = problem.conditions[2].points
+    other = ps.Problem(
+        name="potential", fields=[u], domain=ps.SpaceTime(ps.Box({x: (-0.5, 0.5), y: (-0.5, 0.5)}), {t: (0, 3)}),
+        equations=[u.diff(t, 2) - ps.laplacian(u) + q * u],
+        conditions=[ps.InitialCondition(u, 0), ps.InitialCondition(u.diff(t), 0), ps.Observations(u, points, ricker(points[:, 2]), noise=0.02)],
+    )  # fmt: skip
+    assert not is_wave_inversion(other)
+    assert is_wave_inversion(problem)
 
 
 def test_every_shot_may_have_its_own_wavelet():

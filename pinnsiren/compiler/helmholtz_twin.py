@@ -309,7 +309,7 @@ def _check_traces(traces: TraceSet, spectrum: WaveletSpectrum, survey: WaveSurve
     rows = traces.instants.reshape(-1, traces.instants.shape[-1])
     for row in np.unique(rows, axis=0):
         check_sampling(row, spectrum.highest, name)
-    if traces.noise is not None and not np.any(traces.values):
+    if not np.any(traces.values):
         raise ProblemError(f"the traces of `{name}` hold nothing but zeros")
     late = rows[:, 0].max() > EVEN * survey.duration
     if late and np.abs(traces.values[..., 0]).max() > max(CLEAR_START * np.abs(traces.values).max(), ABOVE_NOISE * (traces.deviation or 0.0)):

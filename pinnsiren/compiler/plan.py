@@ -26,6 +26,7 @@ class Plan:
         method: record of the method.
         network: record of the network, for trained methods.
         reasons: why the method was chosen and the others were not, by name.
+        missed: methods that were made for such problems and do not take this one, by name, each with its reason.
         compiled: result of the compiler's stages.
     """
 
@@ -36,6 +37,7 @@ class Plan:
     skipped: tuple[str, ...] = ()
     charts: tuple[Chart, ...] | None = None
     included: tuple[str, ...] = ()
+    missed: tuple[tuple[str, str], ...] = ()
     compiled: CompiledProblem = dataclass_field(compare=False, repr=False, kw_only=True)
 
     def without(self, name: str) -> "Plan":
@@ -75,7 +77,7 @@ class Plan:
 
     def with_method(self, method: Any, network: Any = None) -> "Plan":
         """Return the plan with another method, and another network if one is given."""
-        return replace(self, method=method, network=network or self.network, reasons=(("chosen by hand", type(method).__name__),))
+        return replace(self, method=method, network=network or self.network, reasons=(("chosen by hand", type(method).__name__),), missed=())
 
     def __str__(self) -> str:
         compiled = self.compiled
@@ -105,5 +107,6 @@ class Plan:
         lines.append(f"  method      {self.method!r}")
         if self.network is not None:
             lines.append(f"  network     {self.network!r}")
-        lines += [f"    {name}: {reason}" for name, reason in self.reasons]
+        lines += [f"  NOT TAKEN   {name}, which was made for such problems: {reason}" for name, reason in self.missed]
+        lines += [f"    {name}: {reason}" for name, reason in self.reasons if (name, reason) not in self.missed]
         return "\n".join(lines)

@@ -87,6 +87,29 @@ def _unit_guess(f: Array, extent: float, v: Array, interval: float | None, too_m
     return "Are the frequencies in Hz, the lengths in metres and the speeds in m/s?"
 
 
+def check_wavelengths(wavenumbers: ArrayLike, extent: float, *, name: str = "the survey") -> None:
+    """A declared wavenumber and the declared domain belong together, in whatever units.
+
+    Args:
+        wavenumbers: w sqrt(m) of the start, per unit of length.
+        extent: largest side of the domain.
+        name: of the problem, for the message.
+
+    Raises:
+        ProblemError: they imply less than a tenth of a wavelength or more than a thousand across the domain.
+    """
+    across = np.asarray(wavenumbers, dtype=float) * extent / (2 * np.pi)
+    if across.max() >= FEWEST and across.min() <= MOST:
+        return
+    many = across.min() > MOST
+    units = "km/s beside metres, or milliseconds beside Hz" if many else "kilometres beside m/s, or kHz beside seconds"
+    raise ProblemError(
+        f"the domain of {name} is {across.max():.3g} wavelengths across: k = w sqrt(m) = {np.max(wavenumbers):.3g} at the sources, {extent:g} "
+        f"wide; expected {FEWEST:g} to {MOST:g}. Lengths, times and speeds look like different systems of units, such as {units}: seismic.Scaling "
+        "makes them one"
+    )
+
+
 def check_positions(
     sources: ArrayLike, receivers: ArrayLike, box: ArrayLike, *, layer: float | None = None, deviation: float = 0.0, name: str = "the survey"
 ) -> None:
@@ -209,6 +232,10 @@ def _check_one(problem: Declaration, equation: Any, candidate: Any, layer: PML, 
     check_positions(at, np.asarray(observed.points), box, layer=layer.width, deviation=deviation, name=name)
     wavenumbers = start_wavenumbers(problem, equation, candidate, at)
     values = np.asarray(observed.values)
+    if not np.any(values):
+        raise ProblemError(f"the observations of {name} hold nothing but zeros: no medium answers waves with silence. Are they those of this survey?")
+    if wavenumbers is not None:
+        check_wavelengths(wavenumbers, max(high - low for low, high in box), name=name)
     if wavenumbers is not None and values.shape == (len(at), values.shape[-1]) and len(layer.faces(problem.domain)) == 4:
         check_convention(values, at, np.asarray(observed.points), wavenumbers, sign=-layer.sign, name=name)
 

@@ -53,8 +53,13 @@ class TraceSet:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the noise, in the units of the values."""
-        return None if not self.noise else float(self.noise * np.sqrt(np.mean(self.values**2)))
+        """Standard deviation of the noise, in the units of the values; receivers that recorded nothing have none."""
+        return None if not self.noise else float(self.noise * np.sqrt(np.mean(self.values[self.heard] ** 2)))
+
+    @property
+    def heard(self) -> NDArray[np.bool_]:
+        """Traces that hold more than zeros, (n_shots, n_receivers)."""
+        return np.asarray(np.any(self.values != 0, axis=-1))
 
     def instants_of(self, shot: int, receiver: int) -> Array:
         """Return the instants of one trace, (n_samples,)."""
@@ -106,11 +111,19 @@ class WaveSurvey:
 
 
 def is_wave_inversion(problem: Problem) -> bool:
-    """Whether a problem looks like an inversion of waves in time: one field of the plane and time, one unknown field of the plane, observations."""
-    if not isinstance(problem.domain, SpaceTime) or len(problem.fields) != 1 or len(problem.coefficients) != 1 or problem.scalars:
+    """Whether a problem looks like an inversion of waves in time: second derivatives in time, an unknown field beside derivatives, observations."""
+    if not isinstance(problem.domain, SpaceTime) or not problem.coefficients or not any(isinstance(c, Observations) for c in problem.conditions):
         return False
-    space = tuple(symbol for symbol in problem.coordinates if symbol != problem.domain.time)
-    return len(space) == 2 and tuple(problem.coefficients[0].args) == space and any(isinstance(c, Observations) for c in problem.conditions)
+    return any(_is_wave_equation(equation, problem) for equation in problem.equations)
+
+
+def _is_wave_equation(equation: Any, problem: Problem) -> bool:
+    """Whether an equation holds a second derivative in time, and an unknown field times a derivative of a field."""
+    assert isinstance(problem.domain, SpaceTime)
+    terms = sp.Add.make_args(sp.expand(expand_operators(sp.sympify(equation))))
+    moved = [(term, [d for d in term.atoms(sp.Derivative) if d.expr in problem.fields]) for term in terms]
+    accelerated = any(dict(d.variable_count).get(problem.domain.time, 0) == 2 for _, derivatives in moved for d in derivatives)
+    return accelerated and any(derivatives and term.has(*problem.coefficients) for term, derivatives in moved)
 
 
 def read_wave_survey(problem: Problem) -> WaveSurvey:
@@ -120,9 +133,8 @@ def read_wave_survey(problem: Problem) -> WaveSurvey:
         CompileError: another form; the message says what was found and what is expected.
         ProblemError: traces that are no courses in time, or shots that do not fit their sources.
     """
-    if not is_wave_inversion(problem) or not isinstance(problem.domain, SpaceTime) or not isinstance(problem.domain.space, Box):
-        raise CompileError(f"`{problem.name}` is no survey of waves in time: expected one field on a box of the plane and time, and {FORM}")
-    (candidate,), (medium,), time = problem.fields, problem.coefficients, problem.domain.time
+    candidate, medium, time = _check_symbols(problem)
+    assert isinstance(problem.domain, SpaceTime)
     declaration = declaration_of(candidate)
     assert isinstance(declaration, FieldDeclaration) and isinstance(declaration_of(medium), UnknownFieldDeclaration)
     if declaration.is_complex or len(problem.equations) != 1:
@@ -151,6 +163,32 @@ def read_wave_survey(problem: Problem) -> WaveSurvey:
     )
 
 
+def _check_symbols(problem: Problem) -> tuple[Any, Any, Any]:
+    """Return the field, the unknown field and the time of a problem that has one of each and a box of the plane."""
+    if not is_wave_inversion(problem) or not isinstance(problem.domain, SpaceTime):
+        raise CompileError(f"`{problem.name}` is no survey of waves in time: expected observations of a field on a box of the plane, and {FORM}")
+    space, time = problem.domain.space, problem.domain.time
+    dimension = len(space.coordinates)
+    if dimension != 2 or not isinstance(space, Box):
+        raise CompileError(
+            f"`{problem.name}` is declared on {type(space).__name__}, {dimension}-dimensional, and time; waves in time are inverted per frequency on "
+            "a Box of two coordinates only. Declare a section of the plane, or see what the other method says of its error"
+        )
+    if len(problem.fields) != 1 or len(problem.coefficients) != 1 or problem.scalars:
+        raise CompileError(
+            f"`{problem.name}` solves for {len(problem.fields)} fields, {len(problem.coefficients)} unknown fields and {len(problem.scalars)} "
+            "unknown scalars; waves in time are inverted for one field and one unknown_field, the squared slowness: give the others their values"
+        )
+    (candidate,), (medium,) = problem.fields, problem.coefficients
+    expected = tuple(symbol for symbol in candidate.args if symbol != time)
+    if tuple(medium.args) != expected:
+        raise CompileError(
+            f"`{medium}` of `{problem.name}` is an unknown of {medium.args}; expected a squared slowness of {expected}, the coordinates of the field "
+            "in their order"
+        )
+    return candidate, medium, time
+
+
 def _read_equation(problem: Problem, candidate: Any, medium: Any, space: tuple[Any, ...], time: Any) -> tuple[float, Any]:
     """Return c and the source of `c m u_tt - Lap u = source`."""
     expression = sp.sympify(problem.equations[0])
@@ -163,7 +201,10 @@ def _read_equation(problem: Problem, candidate: Any, medium: Any, space: tuple[A
     factors = {sp.simplify(sp.diff(plain, mark)) for mark in seconds}
     stiffness = factors.pop()
     if factors or stiffness == 0 or not stiffness.is_number:
-        raise CompileError(f"the equation of `{problem.name}` does not hold a number times the Laplacian of `{candidate}`; expected {FORM}")
+        raise CompileError(
+            f"the equation of `{problem.name}` does not hold a number times the Laplacian of `{candidate}`; expected {FORM}: divide by what "
+            "stands in front of the Laplacian, and seek m = 1/c**2 instead of a speed c"
+        )
     inertia = sp.simplify(-sp.diff(plain, acceleration, slowness) / stiffness)
     rest = sp.expand(plain - stiffness * sum(seconds) + stiffness * inertia * slowness * acceleration)
     if not inertia.is_number or not inertia.is_positive or rest.has(acceleration, value, slowness, *seconds, sp.Derivative):
@@ -219,7 +260,7 @@ def _check_conditions(problem: Problem, candidate: Any) -> tuple[Any, ...]:
         elif not isinstance(condition, PML):
             raise CompileError(
                 f"`{problem.name}` has a {type(condition).__name__} condition; inversion in time needs free space on all four faces (PML, or no "
-                "condition)"
+                "condition): leave it out if the records end before its echoes arrive"
             )
     if at_rest != {0, 1}:
         raise CompileError(f"`{problem.name}` does not say that it starts at rest; add InitialCondition(u, 0) and InitialCondition(u.diff(t), 0)")
@@ -260,7 +301,8 @@ def _sorted_traces(problem: Problem, places: Array, instants: Array, side: float
     if counts.min() < FEWEST_SAMPLES:
         raise CompileError(
             f"the observations of `{problem.name}` hold {len(counts)} positions, one of them at {counts.min()} instants; inversion in time needs "
-            f"traces, {FEWEST_SAMPLES} instants and more at every receiver"
+            f"traces, {FEWEST_SAMPLES} instants and more at every receiver; of receivers that move, give the samples of each place as "
+            "a trace of its own"
         )
     if counts.min() != counts.max():
         raise ProblemError(

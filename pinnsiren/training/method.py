@@ -20,11 +20,19 @@ StateTree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Suitability:
-    """Whether a method fits a problem, why, and a cost for ranking (lower is better)."""
+    """Whether a method fits a problem, why, and a cost for ranking (lower is better).
+
+    Attributes:
+        ok: whether it fits.
+        reason: why, or why not and what to change.
+        cost: for ranking.
+        made_for: whether it was made for problems of this kind: where it is refused and another method answers, plan and status say so.
+    """
 
     ok: bool
     reason: str
     cost: float
+    made_for: bool = False
 
 
 class FittedModel(Protocol):

@@ -131,7 +131,9 @@ def best_layer(scheme: Scheme, cells: int, points_per_wavelength: tuple[float, .
     return min(found, key=lambda layer: layer.reflection)
 
 
-def layer_for_face(scheme: Scheme, wavelengths: float, shortest: float, longest: float, step: float, face: str) -> FaceLayer:
+def layer_for_face(
+    scheme: Scheme, wavelengths: float, shortest: float, longest: float, step: float, face: str, most_cells: int | None = None
+) -> FaceLayer:
     """The layer behind one face.
 
     Args:
@@ -140,11 +142,14 @@ def layer_for_face(scheme: Scheme, wavelengths: float, shortest: float, longest:
         shortest, longest: wavelengths along the face, physical units.
         step: of the grid along the normal, the same units.
         face: name for messages.
+        most_cells: beyond which it is made no thicker, unless the longest wave needs more; None for as thick as asked.
 
     Raises:
         ReferenceSolverError: thinner than a quarter of the longest wavelength.
     """
     thickness = wavelengths * float(np.sqrt(shortest * longest))
+    if most_cells is not None and thickness > most_cells * step:
+        thickness = max(most_cells * step, THINNEST_IN_WAVELENGTHS * longest)
     cells = int(np.ceil(thickness / step - 1e-6))
     if thickness < THINNEST_IN_WAVELENGTHS * longest * (1 - 1e-9) or cells < 2:
         raise ReferenceSolverError(

@@ -45,6 +45,7 @@ class Discretisation:
         model: squared slowness (n_x, n_y) for which the layers are laid out and the resolution is checked.
         scheme: `order2`, `order4`, `order6`, or `nine_point` (few points per wavelength).
         layer_wavelengths: thickness of the layers in wavelengths of their face.
+        most_layer_cells: beyond which a layer is made no thicker, unless a quarter of the longest wavelength needs more; None for as thick as asked.
         layers: of the four faces x-, x+, y-, y+, instead of chosen ones.
         damping: of the complex frequency w - i damping; layers and resolution follow w.
 
@@ -60,6 +61,7 @@ class Discretisation:
         *,
         scheme: str = "order4",
         layer_wavelengths: float = 1.0,
+        most_layer_cells: int | None = None,
         layers: tuple[FaceLayer, FaceLayer, FaceLayer, FaceLayer] | None = None,
         damping: float = 0.0,
     ) -> None:
@@ -77,7 +79,7 @@ class Discretisation:
         self.angular_frequency = float(angular_frequency)
         self.damping = float(damping)
         self.scheme: Scheme = scheme_named(scheme)
-        self.layers = layers or _chosen_layers(self.scheme, grid, self.angular_frequency, medium, layer_wavelengths)
+        self.layers = layers or _chosen_layers(self.scheme, grid, self.angular_frequency, medium, layer_wavelengths, most_layer_cells)
         before = (self.layers[0].cells, self.layers[2].cells)
         behind = (self.layers[1].cells, self.layers[3].cells)
         self.padded_shape = (before[0] + grid.shape[0] + behind[0], before[1] + grid.shape[1] + behind[1])
@@ -301,12 +303,12 @@ class HelmholtzOperator:
 
 
 def _chosen_layers(
-    scheme: Scheme, grid: Grid, angular_frequency: float, model: Array, wavelengths: float
+    scheme: Scheme, grid: Grid, angular_frequency: float, model: Array, wavelengths: float, most_cells: int | None
 ) -> tuple[FaceLayer, FaceLayer, FaceLayer, FaceLayer]:
     chosen = []
     for number, face in enumerate(FACES):
         axis, side = divmod(number, 2)
         along = np.take(model, -side, axis=axis)
         shortest, longest = (2 * np.pi / (angular_frequency * float(np.sqrt(value))) for value in (along.max(), along.min()))
-        chosen.append(layer_for_face(scheme, wavelengths, shortest, longest, grid.step[axis], face))
+        chosen.append(layer_for_face(scheme, wavelengths, shortest, longest, grid.step[axis], face, most_cells))
     return chosen[0], chosen[1], chosen[2], chosen[3]

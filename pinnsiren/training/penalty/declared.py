@@ -74,6 +74,7 @@ class Survey:
         observed: (n_receivers, n_shots), what was.
         deviation: (n_receivers, n_shots), standard deviation of the complex noise.
         conjugated: whether the declaration is that of exp(-i w t).
+        silent: receivers that recorded nothing but zeros and do not count.
     """
 
     field_index: int
@@ -84,6 +85,7 @@ class Survey:
     observed: Array
     deviation: Array
     conjugated: bool
+    silent: int = 0
 
 
 def read_medium(problem: Problem) -> DeclaredMedium:
@@ -144,7 +146,11 @@ def _survey(problem: Problem, index: int) -> Survey:
     shots = declaration_of(field).shots or 1
     sources = tuple(_point_sources(select_shot(-rest / principal, shot), problem, sign) for shot in range(shots))
     receivers, values, observed, deviation = _traces(problem, field, shots)
-    return Survey(index, float(sp.sqrt(squared)), sources, receivers, np.conj(values) if sign > 0 else values, observed, deviation, sign > 0)
+    # They would be explained by no medium.
+    silent = observed.any(axis=1) & ~np.any(values, axis=1)
+    observed = observed & ~silent[:, None]
+    values, root = np.conj(values) if sign > 0 else values, float(sp.sqrt(squared))
+    return Survey(index, root, sources, receivers, values, observed, deviation, sign > 0, int(silent.sum()))
 
 
 def _time_sign(problem: Problem, field: Any) -> int:
@@ -187,7 +193,7 @@ def _traces(problem: Problem, field: Any, shots: int) -> tuple[Array, Array, Arr
         values = np.broadcast_to(np.asarray(condition.values, dtype=complex), (shots, np.shape(condition.values)[-1]))
         places = np.asarray(condition.points, dtype=float)
         places = places if places.ndim == 3 else np.broadcast_to(places, (shots, *places.shape))
-        size = float(np.sqrt(np.mean(np.abs(values) ** 2)))
+        size = float(np.sqrt(np.mean(np.abs(values[:, np.any(values, axis=0)]) ** 2)))
         weights = np.ones(values.shape[1]) if condition.weights is None else np.asarray(condition.weights, dtype=float)
         points.append(places)
         tables.append((values, float(condition.noise or 0) * size, weights))

@@ -21,6 +21,7 @@ from pinnsiren.errors import CompileError, NonFiniteError, ProblemError
 from pinnsiren.language.wave_surveys import is_wave_inversion
 from pinnsiren.networks import Siren
 from pinnsiren.training.method import AbstractMethod, AbstractRun, RunSettings, StateTree, Suitability
+from pinnsiren.training.penalty.confidence import heard, uncertainty
 from pinnsiren.training.penalty.declared import read_medium, read_surveys
 from pinnsiren.training.penalty.elimination import eliminate
 from pinnsiren.training.penalty.medium import NetworkMedium
@@ -28,6 +29,7 @@ from pinnsiren.training.penalty.model import PenaltyModel
 from pinnsiren.training.penalty.roughness import Roughness
 from pinnsiren.training.penalty.search import AT_THE_NOISE, Search
 from pinnsiren.training.penalty.waves import FEWEST_POINTS_PER_WAVELENGTH, Waves, place_centres
+from pinnsiren.training.reduced.confidence import AUDIBLE, FAINT
 from pinnsiren.training.reduced.time_run import TimeRun, suits_in_time
 
 Array = NDArray[Any]
@@ -36,6 +38,7 @@ COST = 50.0  # behind methods that need no prior; chosen by name
 SMOOTHING = 0.02  # of log m: one per cent of the speed between neighbouring cells is no edge
 # The total variation comes first: it has fewer wrong minima. From the start on with p = 1/2, two seeds on the disc ended at 2.5 and 7 % of the speed.
 FIRST_POWER, OTHER_POWER = 1.0, 0.5
+NO_EDGES = 2.0  # p of the witness, which charges an edge more than the same rise in many steps
 NOT_EXPLAINED = 1.5  # phi above which the data are not explained, whatever the prior
 
 
@@ -109,7 +112,9 @@ class PenaltyRun(AbstractRun):
         self.answer = int(sharp)  # which of the two is what was asked for
         self.phase, self.counts, self.last_seconds, self._until = 0, [0, 0], 0.0, np.inf
         self.found: list[Found] = []
+        self.uncertain = 0.0
         self.search = self._search(self._medium())
+        self.heard = heard(self.search.medium.log_start(), self.waves, self.declared.background)
 
     def _medium(self, initial: Array | None = None) -> NetworkMedium:
         method = self.method
@@ -163,14 +168,14 @@ class PenaltyRun(AbstractRun):
         return wanted if wanted.explains or not explaining else explaining[0]
 
     def error_estimate(self) -> float:
-        """Return how far the other belief that explains the data lies away; all that was changed where there is none."""
+        """Return how far other beliefs that explain the data lie away, at the end also that in no edges; all that was changed where none does."""
         if not self.found:
             return float(np.inf)
         model = self.chosen.model
         changed = relative_distance(np.exp(self.search.medium.log_start()), model)
         if len(self.found) < 2:
-            return changed
-        apart = relative_distance(self.found[0].model, self.found[1].model)
+            return max(changed, self.uncertain)
+        apart = max(relative_distance(self.found[0].model, self.found[1].model), self.uncertain)
         return apart if all(found.explains for found in self.found) else max(apart, changed)
 
     def stop_reason(self, elapsed: float) -> tuple[str, str] | None:
@@ -180,6 +185,12 @@ class PenaltyRun(AbstractRun):
         spent = bool(self.found) and elapsed + self.last_seconds > self.settings.seconds
         if not done and not spent:
             return None
+        smooth = Roughness.on(self.centres, NO_EDGES, SMOOTHING)
+        self.uncertain = uncertainty(self.chosen.model, self.search.medium.log_start(), self.waves, self.declared.background, smooth)
+        if self.heard <= AUDIBLE:
+            # As in the reduced form: data that hardly tell a medium from the start bound neither.
+            changed = relative_distance(np.exp(self.search.medium.log_start()), self.chosen.model)
+            self.uncertain = float(np.hypot(self.uncertain, changed / self.heard)) if self.heard > FAINT else float(np.inf)
         estimate = self.error_estimate()
         text = f"the estimated error of `{self.declared.name}` is {estimate:.2g}"
         if not done:
@@ -194,6 +205,11 @@ class PenaltyRun(AbstractRun):
         """Say on what the result rests."""
         chosen, name = self.chosen, self.declared.name
         belief = f"the result rests on a prior: few edges (roughness of log {name})."
+        silent = max(waves.survey.silent for waves in self.waves)
+        if silent:
+            belief = f"{belief} {silent} of {len(self.waves[0].survey.receivers)} receivers recorded nothing but zeros and were left out."
+        if self.heard <= AUDIBLE:
+            belief = f"{belief} The declared start misses the data by {self.heard:.2g} times the noise only: they say little about the medium."
         if not np.isfinite(chosen.phi):
             return f"Not all frequencies were used yet; {belief}"
         misfit = f"{np.sqrt(chosen.phi):.2g} times the declared noise"
@@ -205,7 +221,8 @@ class PenaltyRun(AbstractRun):
         fits = f"The misfit is {misfit}; {belief}"
         if len(self.found) == 2 and all(found.explains for found in self.found):
             powers = " and ".join(f"{power:g}" for power in self.powers)
-            return f"{fits} Priors of the powers {powers} explain the data alike: the estimate is how far apart they lie."
+            alike = f"{fits} Priors of the powers {powers} explain the data alike"
+            return f"{alike}: the estimate is how far they and the smoothest such medium lie apart."
         return f"{fits} No second prior explained the data yet, so that all of the change counts as uncertain."
 
     # -- results ------------------------------------------------------------------------------------------------------------------------------

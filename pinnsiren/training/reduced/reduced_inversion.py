@@ -11,9 +11,11 @@ import numpy as np
 
 from pinnsiren.compiler.pipeline import CompiledProblem
 from pinnsiren.errors import ProblemError, ReferenceSolverError, UnknownNameError
+from pinnsiren.language.conditions import PML, Observations
 from pinnsiren.language.penalties import TOTAL_VARIATION as DECLARED_VARIATION
 from pinnsiren.language.penalties import Penalty, Prior
 from pinnsiren.language.problem import Problem
+from pinnsiren.language.symbols import declaration_of
 from pinnsiren.language.wave_surveys import is_wave_inversion
 from pinnsiren.networks import Siren
 from pinnsiren.reference_solvers.inversion import read_inversion
@@ -78,10 +80,10 @@ class ReducedInversion(AbstractMethod):
         try:
             declared = read_inversion(problem, noise=ASSUMED_NOISE)
         except ReferenceSolverError as refusal:
-            return Suitability(False, str(refusal), np.inf)
+            return Suitability(False, str(refusal), np.inf, made_for=_is_survey(problem))
         refused = self._refused_prior(problem)
         if refused:
-            return Suitability(False, refused, np.inf)
+            return Suitability(False, refused, np.inf, made_for=True)
         n = len(declared.acquisition.angular_frequencies)
         shots, receivers = declared.acquisition.measurements.shape[1:]
         reason = (
@@ -122,3 +124,9 @@ class ReducedInversion(AbstractMethod):
         if self.prior not in (AUTO, TOTAL_VARIATION):
             return f"Prior({medium}, \"{DECLARED_VARIATION}\") is declared and prior={self.prior!r} was given: leave one of them out"
         return ""
+
+
+def _is_survey(problem: Problem) -> bool:
+    """Whether a problem that is another form looks like a survey all the same: complex fields that are observed, layers, an unknown medium."""
+    kinds = {type(condition) for condition in problem.conditions}
+    return {PML, Observations} <= kinds and all(declaration_of(field).is_complex for field in problem.fields)

@@ -110,8 +110,8 @@ def suits_in_time(method: HelmholtzInversion, compiled: CompiledProblem) -> Suit
     try:
         twin, compiled_one = compiled_twin(compiled.original)
     except CompileError as refusal:
-        return Suitability(False, str(refusal), np.inf)
-    inner = method.suits(compiled_one)
+        return Suitability(False, str(refusal), np.inf, made_for=True)
+    inner = replace(method.suits(compiled_one), made_for=True)
     if inner.ok:
         return replace(inner, reason=f"{inner.reason}; {twin.text}")
     if not twin.sigma:
@@ -187,19 +187,28 @@ class TimeRun(AbstractRun):
         if needed > left:
             self.unchecked = f"the medium was not checked in time: that takes about {needed:.0f} s, and {left:.0f} s are left"
             return None
-        sets, sent = self.twin.survey.traces, self._sent(inner)
+        sets, kept, sent = self.twin.survey.traces, self._kept(), self._sent(inner)
         found, coarse = (WavesInTime(self.twin, medium, sent, coarser).traces() for coarser in (1.0, COARSER))
-        apart = sum(float(np.sum((a - b) ** 2)) for a, b in zip(found, coarse, strict=True))
-        size = sum(float(np.sum(traces.values**2)) for traces in sets)
+        apart = sum(float(np.sum((a - b)[counts] ** 2)) for a, b, counts in zip(found, coarse, kept, strict=True))
+        size = sum(float(np.sum(traces.values[counts] ** 2)) for traces, counts in zip(sets, kept, strict=True))
         numerical = float(np.sqrt(apart / size)) / (COARSER**ORDER - 1)
         # A filter that is found with the medium leaves a little of any wavelet.
         numerical = float(np.hypot(numerical, 0.0 if sent is None else FILTER_ERROR))
         levels = self._deviations()
         if levels is None:
-            return CheckInTime(relative_misfit(found, sets), float(np.nan), numerical)
-        scale = float(np.sqrt(size / sum(traces.values.size for traces in sets)))
+            return CheckInTime(relative_misfit(found, sets, kept), float(np.nan), numerical)
+        scale = float(np.sqrt(size / sum(traces.values[counts].size for traces, counts in zip(sets, kept, strict=True))))
         together = [float(np.hypot(level, numerical * scale)) for level in levels]
-        return CheckInTime(relative_misfit(found, sets), trace_misfit(found, sets, together), numerical)
+        return CheckInTime(relative_misfit(found, sets, kept), trace_misfit(found, sets, kept, together), numerical)
+
+    def _kept(self) -> list[Array]:
+        """Traces that count, (n_shots, n_receivers) per set: not those of receivers that were silent, or that the inversion left out."""
+        sets = self.twin.survey.traces
+        if not isinstance(self.inner, ReducedRun):
+            return [traces.heard for traces in sets]
+        survey = self.inner.survey
+        dropped = survey.acquisition.receivers[~survey.alive.any(axis=0)]
+        return [traces.heard & ~np.any(np.all(traces.receivers[:, :, None] == dropped, axis=-1), axis=-1) for traces in sets]
 
     def _cost(self, medium: Any) -> float:
         """Return the seconds of all shots on both grids, by one shot on the coarser: nodes and steps grow with the third power."""
@@ -228,7 +237,7 @@ class TimeRun(AbstractRun):
         """What the sources send, relative to the declaration, where that is estimated: by all of the records, now that the medium is known."""
         if not isinstance(self.inner, ReducedRun) or not self.inner.survey.estimate_amplitudes:
             return None
-        return estimated_filter(WavesInTime(self.twin, medium_of(inner, self.twin)))
+        return estimated_filter(WavesInTime(self.twin, medium_of(inner, self.twin)), self._kept())
 
     def _change(self) -> float:
         """Return the distance of the found medium from the start, relative to the larger of both."""

@@ -193,11 +193,12 @@ class WavesInTime:
         return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), DEGREE)
 
 
-def estimated_filter(waves: WavesInTime) -> SentFilter:
+def estimated_filter(waves: WavesInTime, kept: list[Array]) -> SentFilter:
     """Return what the sources send by the records: per shot the short filter of the declared wavelet that meets the observed traces best.
 
     Args:
         waves: of the declared wavelets in the found medium.
+        kept: traces that count, (n_shots, n_receivers) per set.
     """
     spectrum, survey = waves.twin.spectrum, waves.survey
     per_period = TAPS_PER_PERIOD * spectrum.highest / spectrum.peak
@@ -207,12 +208,17 @@ def estimated_filter(waves: WavesInTime) -> SentFilter:
         rows, right = [], []
         times, records = waves.records(shot)
         receivers = iter(records)
-        for traces in survey.traces:
+        for traces, counts in zip(survey.traces, kept, strict=True):
             for receiver in range(traces.values.shape[1]):
                 course, instants = CubicSpline(times, next(receivers)), traces.instants_of(shot, receiver)
+                if not counts[shot, receiver]:
+                    continue
                 moved = instants[:, None] - lags
                 rows.append(np.where(moved > 0, course(np.maximum(moved, 0)), 0))
                 right.append(traces.values[shot, receiver])
+        if not rows:
+            taps[np.argmin(np.abs(lags)), shot] = 1.0
+            continue
         matrix, observed = np.concatenate(rows), np.concatenate(right)
         # A little damping: beyond the band of the wavelet taps move nothing.
         ridge = TAP_DAMPING * np.linalg.norm(matrix, 2) * np.eye(len(lags))
@@ -220,13 +226,14 @@ def estimated_filter(waves: WavesInTime) -> SentFilter:
     return SentFilter(lags, taps)
 
 
-def trace_misfit(found: list[Array], sets: tuple[TraceSet, ...], deviations: list[float]) -> float:
-    """Return the root mean square of observed minus predicted traces in units of a standard deviation per set."""
-    total = sum(float(np.sum((values - traces.values) ** 2)) / level**2 for values, traces, level in zip(found, sets, deviations, strict=True))
-    return float(np.sqrt(total / sum(traces.values.size for traces in sets)))
+def trace_misfit(found: list[Array], sets: tuple[TraceSet, ...], kept: list[Array], deviations: list[float]) -> float:
+    """Return the root mean square of observed minus predicted traces that count, in units of a standard deviation per set."""
+    gaps = zip(found, sets, kept, deviations, strict=True)
+    total = sum(float(np.sum((values - traces.values)[counts] ** 2)) / level**2 for values, traces, counts, level in gaps)
+    return float(np.sqrt(total / sum(traces.values[counts].size for traces, counts in zip(sets, kept, strict=True))))
 
 
-def relative_misfit(found: list[Array], sets: tuple[TraceSet, ...]) -> float:
-    """Return |observed - predicted| / |observed| over all traces."""
-    gap = sum(float(np.sum((values - traces.values) ** 2)) for values, traces in zip(found, sets, strict=True))
-    return float(np.sqrt(gap / sum(float(np.sum(traces.values**2)) for traces in sets)))
+def relative_misfit(found: list[Array], sets: tuple[TraceSet, ...], kept: list[Array]) -> float:
+    """Return |observed - predicted| / |observed| over all traces that count."""
+    gap = sum(float(np.sum((values - traces.values)[counts] ** 2)) for values, traces, counts in zip(found, sets, kept, strict=True))
+    return float(np.sqrt(gap / sum(float(np.sum(traces.values[counts] ** 2)) for traces, counts in zip(sets, kept, strict=True))))
