@@ -10,8 +10,12 @@ import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
+try:
+    import typer
+    from typer.core import TyperGroup
+except ImportError as error:
+    missing = "pinnsiren: the command line needs typer, which is not installed: pip install typer; from Python, pinnsiren works without it"
+    raise SystemExit(missing) from error
 
 from pinnsiren.errors import PinnsirenError, ProblemError, StorageError, UnknownNameError
 

@@ -172,12 +172,14 @@ class LayerRecord:
         faces: (coordinate index, side, edge, width, strength) per face.
         sign: sign of the imaginary part of the stretch.
         reflection: largest amplitude reflected at normal incidence, exp(-2 k strength width / 3), over the faces.
+        tails: relative error of the field by those parts of Gaussian sources that lie inside the layer.
     """
 
     field: Any
     faces: tuple[tuple[int, int, float, float, float], ...]
     sign: int
     reflection: float
+    tails: float = 0.0
 
 
 @dataclass(frozen=True)

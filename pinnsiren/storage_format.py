@@ -6,6 +6,8 @@ somewhere becomes an HDF5 group, an array a dataset, everything else JSON text; 
 `StorageError` that names the path.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib.metadata
 import json
@@ -14,13 +16,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pinnsiren.errors import StorageError
+
+if TYPE_CHECKING:
+    import h5py
 
 FORMAT = "pinnsiren"
 FORMAT_VERSION = 1
@@ -30,6 +34,19 @@ NUMERIC_KINDS = "biufc"
 # byte there sends the library into an endless loop or a crash, so that all text has fixed length.
 LIBRARY_VERSIONS = ("v110", "v110")
 MAX_DEPTH = 50  # groups within groups; the files of the package stay below ten
+
+
+def hdf5_library() -> Any:
+    """Return h5py, which a machine that solves and saves nothing can do without.
+
+    Raises:
+        StorageError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise StorageError("solutions and checkpoints are kept in HDF5 through h5py, which is not installed: pip install h5py") from error
+    return h5py
 
 
 def write_atomically(path: str | os.PathLike[str], groups: Mapping[str, Any], kind: str) -> None:
@@ -43,6 +60,7 @@ def write_atomically(path: str | os.PathLike[str], groups: Mapping[str, Any], ki
     Raises:
         StorageError: a value that the format cannot hold, a folder that does not exist, a disk that is full.
     """
+    library = hdf5_library()
     if kind not in KINDS:
         raise StorageError(f"a file of kind `{kind}` was asked for; expected one of {', '.join(KINDS)}")
     target = Path(path).resolve()
@@ -51,7 +69,7 @@ def write_atomically(path: str | os.PathLike[str], groups: Mapping[str, Any], ki
     # In the same folder, since a file can replace another one atomically only within one file system.
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     try:
-        with h5py.File(temporary, "x", libver=LIBRARY_VERSIONS) as file:
+        with library.File(temporary, "x", libver=LIBRARY_VERSIONS) as file:
             header = {"format": FORMAT, "kind": kind, "package_version": package_version()}
             file.attrs.update({"format_version": FORMAT_VERSION, **{name: np.bytes_(value) for name, value in header.items()}})
             _write_group(file, groups, "")
@@ -69,12 +87,13 @@ def read_file(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     Raises:
         StorageError: no such file, a file that is damaged or foreign, of a newer version, or of another kind.
     """
+    library = hdf5_library()
     if not Path(path).is_file():
         raise StorageError(f"`{path}` cannot be read: there is no file of that name; check the path")
     with _damage_named(path):
-        if not h5py.is_hdf5(path):
+        if not library.is_hdf5(path):
             raise StorageError(f"`{path}` is no HDF5 file, or its beginning is damaged; expected a file that pinnsiren wrote")
-        with h5py.File(path, "r") as file:
+        with library.File(path, "r") as file:
             _check_header(path, file, kind)
             return _read_group(file, {_address(file)}, 0)
 
@@ -185,22 +204,23 @@ def _attribute(item: h5py.Group | h5py.Dataset, name: str) -> str:
 
 
 def _address(item: h5py.Group | h5py.Dataset) -> int:
-    return int(h5py.h5o.get_info(item.id).addr)
+    return int(hdf5_library().h5o.get_info(item.id).addr)
 
 
 def _read_group(group: h5py.Group, seen: set[int], depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise ValueError(f"groups nested deeper than {MAX_DEPTH}")
+    library = hdf5_library()
     entries: dict[str, Any] = {}
     for name in group:
         # Soft and external links may point anywhere, also to other files of the reader.
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if not isinstance(group.get(name, getlink=True), library.HardLink):
             raise ValueError(f"`{name}` is a link")
         item = group[name]
-        if not isinstance(item, (h5py.Group, h5py.Dataset)) or _address(item) in seen:
+        if not isinstance(item, (library.Group, library.Dataset)) or _address(item) in seen:
             raise ValueError(f"`{name}` is no array or record of its own")
         seen.add(_address(item))
-        entries[name] = _read_group(item, seen, depth + 1) if isinstance(item, h5py.Group) else _read_dataset(item)
+        entries[name] = _read_group(item, seen, depth + 1) if isinstance(item, library.Group) else _read_dataset(item)
     return entries
 
 

@@ -134,3 +134,35 @@ def test_an_unsafe_snippet_is_found(snippet):
 
 def test_the_eval_mode_of_a_network_is_not_mistaken_for_eval():
     assert unsafe_uses("network.eval()") == []
+
+
+WITHOUT = """
+import sys
+for name in {absent!r}:
+    sys.modules[name] = None  # an import of it fails as where it is not installed
+"""
+
+
+def test_solving_needs_neither_files_nor_figures_nor_a_terminal(tmp_path):
+    """A machine that computes has torch and SymPy; what draws, stores and prints may be absent until it is asked for."""
+    code = WITHOUT.format(absent=["h5py", "rich", "rich.console", "typer", "matplotlib"]) + f"""
+import sympy as sp
+import pinnsiren as ps
+x = ps.coordinates("x")
+u = ps.field("u", x)
+conditions = [ps.Dirichlet(u, 0)]
+problem = ps.Problem(name="p", fields=[u], domain=ps.Interval({{x: (0, 1)}}), equations=[sp.Eq(u.diff(x, 2), 1)], conditions=conditions)
+print(ps.solve(problem, progress=True).status.code)
+for ask in (lambda: ps.solve(problem, checkpoint={str(tmp_path / "run.h5")!r}), lambda: ps.solve(problem).save({str(tmp_path / "s.h5")!r})):
+    try:
+        ask()
+    except ps.StorageError as error:
+        print("pip install h5py" in str(error))
+"""
+    assert run_fresh(code).split() == ["success", "True", "True"]
+
+
+def test_the_command_line_names_the_library_that_it_lacks():
+    code = WITHOUT.format(absent=["typer"]) + "import pinnsiren.cli"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "pip install typer" in done.stderr and "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from pinnsiren.compiler.coefficients import linear_coefficients
+from pinnsiren.compiler.source_tails import tail_error
 from pinnsiren.errors import CompileError
 from pinnsiren.ir import LayerRecord, Rewritten
 from pinnsiren.language.conditions import PML, AbstractCondition, Constraint, Dirichlet, Neumann, Observations, Periodic, Robin
@@ -92,8 +93,9 @@ def layer_record(problem: Problem, layer: PML) -> LayerRecord:
         if wavenumber is not None:
             reflection = max(reflection, float(np.exp(-2 * wavenumber * strength * width / 3)))
         edge = domain.bounds[domain.coordinates[axis]][1 if side > 0 else 0]
-        faces.append((axis, side, float(edge), float(width), float(strength)))
-    return LayerRecord(layer.field, tuple(faces), layer.sign, reflection)
+        faces.append((axis, side, float(edge), float(width), float(strength), float(wavenumber or 0.0)))
+    tails = tail_error(problem, layer.field, faces)
+    return LayerRecord(layer.field, tuple(face[:5] for face in faces), layer.sign, reflection, tails)
 
 
 def _wavenumber(problem: Problem, candidate: Any, face: str) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinnsiren.errors import TrainingError
-from pinnsiren.storage_format import read_file, write_atomically
+from pinnsiren.storage_format import hdf5_library, read_file, write_atomically
 from pinnsiren.training.method import StateTree
 
 KIND = "checkpoint"
@@ -30,8 +30,9 @@ def read_checkpoint(path: str | Path, prints: dict[str, str]) -> tuple[StateTree
 
     Raises:
         TrainingError: the checkpoint belongs to another run; the message names what differs.
-        StorageError: the file is damaged or foreign.
+        StorageError: the file is damaged or foreign, or h5py is not installed.
     """
+    hdf5_library()  # a run that could not write its first checkpoint would be found out too late
     if not Path(path).exists():
         return None
     content = read_file(path, KIND)

@@ -1,7 +1,8 @@
 """How wrong a solution is, estimated without a reference.
 
 Two sizes of one method differ by about the error of the smaller one; the error of the larger one follows from the ratio q of their residuals at fresh
-points as for a geometric sequence, difference * q / (1 - q). What the declaration itself neglects, the reflection of its layers, is added.
+points as for a geometric sequence, difference * q / (1 - q). What the declaration itself neglects, the reflection of its layers and what they make
+of sources that reach into them, is added.
 """
 
 from collections.abc import Sequence
@@ -151,5 +152,5 @@ def _mean_square(system: RowSystem, program: ResidualProgram, model: FittedModel
 
 
 def known_errors(compiled: CompiledProblem) -> float:
-    """Return what the declared layers reflect at normal incidence: a declared layer stands for free space."""
-    return max((layer.reflection for layer in compiled.rewritten.layers), default=0.0)
+    """Return what the declared layers reflect at normal incidence and make of sources inside them: a declared layer stands for free space."""
+    return max((float(np.hypot(layer.reflection, layer.tails)) for layer in compiled.rewritten.layers), default=0.0)

@@ -34,6 +34,7 @@ SMALLEST = {1: 40, 2: 300, 3: 600}
 PILOT_SIZE = 1050  # features on the scaled box up to which all redundancies are tried: a size and not a time, so that runs repeat
 STAGNATION = 0.9  # a size that lowers the residual by less than this factor does not help
 ENOUGH = 1e-11  # estimates below are at the level of rounding: nothing more is to be had
+LAYERS_SHARE = 1.1  # of what the layers neglect: an estimate below is theirs, what more features could take off is less than half of it
 CHEAP_SECONDS = 3.0  # and so is one below this
 CHEAP = 0.25  # of what is left of the budget: a further step below this is taken even when the tolerance is met
 
@@ -218,7 +219,19 @@ class LeastSquaresRun(AbstractRun):
             self._confirm()
             if self.estimate <= settings.tolerance:
                 return "success", f"the estimated error {self.estimate:.2g} is at or below the tolerance {settings.tolerance:.2g}"
+        if self._is_left_to_layers():
+            self._confirm()
+        bound_by_layers = self._is_left_to_layers()
+        if not (bound_by_layers or stagnated or too_large or elapsed + next_seconds > settings.seconds):
+            return None
+        # What a run claims at its end was looked at, however it ends.
+        self._confirm()
         wanted = f"the estimated error is {self.estimate:.2g}, above the tolerance {settings.tolerance:.2g}"
+        if bound_by_layers:
+            return "tolerance_not_reached", (
+                f"{wanted}: the declared layers reflect waves, or Gaussian sources reach into them, which makes {known_errors(self.compiled):.2g}. "
+                "Give PML more width or strength, and keep sources six deviations away from its faces"
+            )
         if stagnated:
             return "tolerance_not_reached", (
                 f"{wanted}: more features no longer lower the residual at fresh points ({self.fits[-1].fresh_residual:.2g}). "
@@ -227,15 +240,18 @@ class LeastSquaresRun(AbstractRun):
             )
         if too_large:
             return "tolerance_not_reached", f"{wanted}: {self.method.maximum_features} features are allowed; raise LeastSquares(maximum_features=...)"
-        if elapsed + next_seconds > settings.seconds:
-            return "out_of_time", (
-                f"{wanted}: the next size ({self._size(self.level)} features) needs about {next_seconds:.0f} s of the {settings.seconds:g} s given, "
-                f"{elapsed:.0f} s are used. Raise seconds, or loosen tolerance"
-            )
-        return None
+        return "out_of_time", (
+            f"{wanted}: the next size ({self._size(self.level)} features) needs about {next_seconds:.0f} s of the {settings.seconds:g} s given, "
+            f"{elapsed:.0f} s are used. Raise seconds, or loosen tolerance"
+        )
+
+    def _is_left_to_layers(self) -> bool:
+        """Whether the estimate is what declared layers neglect, and above the tolerance."""
+        neglected = known_errors(self.compiled)
+        return self.settings.tolerance < neglected and self.estimate <= LAYERS_SHARE * neglected
 
     def _confirm(self) -> None:
-        """Look once, before a size is called a success, for what the collocation points missed."""
+        """Look once, before a size is handed out, for what the collocation points missed."""
         if self.confirmed == self.level:
             return
         self.confirmed = self.level

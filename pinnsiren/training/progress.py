@@ -1,10 +1,10 @@
-"""Progress of a run: the residual at fresh points, the estimated error and the time left; a live line in a terminal, plain lines elsewhere."""
+"""Progress of a run: the residual at fresh points, the estimated error and the time left; a live line in a terminal that rich draws, plain lines
+elsewhere."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from typing import Any
 
 from pinnsiren.training.loop import ProgressCallback
 
@@ -27,21 +27,32 @@ def show_progress(name: str, wanted: bool) -> Iterator[ProgressCallback | None]:
     if not wanted:
         yield None
         return
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    rich = _rich()
+    if rich is None or not rich.console.Console(stderr=True).is_terminal:
         printed = [-10.0]
 
         def print_line(numbers: dict[str, float], elapsed: float, seconds: float) -> None:
             if elapsed - printed[0] > 2.0:
                 printed[0] = elapsed
-                console.print(f"{name}: {_describe(numbers, elapsed, seconds)}", highlight=False, soft_wrap=True)
+                print(f"{name}: {_describe(numbers, elapsed, seconds)}", file=sys.stderr, flush=True)
 
         yield print_line
         return
-    with Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), console=console, transient=True) as bar:
+    columns = (rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(bar_width=20))
+    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=1.0)
 
         def update(numbers: dict[str, float], elapsed: float, seconds: float) -> None:
             bar.update(task, completed=min(1.0, elapsed / seconds), description=f"{name}: {_describe(numbers, elapsed, seconds)}")
 
         yield update
+
+
+def _rich() -> Any:
+    """Return the library, or None where it is not installed: a run needs no live line."""
+    try:
+        import rich.console
+        import rich.progress
+    except ImportError:
+        return None
+    return rich

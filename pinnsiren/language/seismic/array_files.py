@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
@@ -96,15 +95,29 @@ def _numpy(file: Path) -> dict[str, Array]:
         return {"array": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
 
 
+def hdf5_library() -> Any:
+    """Return h5py.
+
+    Raises:
+        ProblemError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ProblemError("HDF5 files are read and written through h5py, which is not installed: pip install h5py") from error
+    return h5py
+
+
 def _hdf5(file: Path) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    library = hdf5_library()
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in _NUMERIC + "V":
+        if isinstance(item, library.Dataset) and item.dtype.kind in _NUMERIC + "V":
             values = np.asarray(item[()])
             # MATLAB keeps complex numbers as records of two.
             found[name] = values["real"] + 1j * values["imag"] if values.dtype.names == ("real", "imag") else values
 
-    with h5py.File(file, "r") as content:
+    with library.File(file, "r") as content:
         content.visititems(visit)
     return found

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pinnsiren.errors import ProblemError
 
-from .array_files import HDF5, SEGY, one_number, picked, read_arrays
+from .array_files import HDF5, SEGY, hdf5_library, one_number, picked, read_arrays
 from .gathers import FrequencyGathers, TimeGathers
 from .segy_files import read_segy_gathers, read_segy_section
 from .velocity import VelocityModel
@@ -134,7 +133,7 @@ def write_gathers(path: str | Path, gathers: TimeGathers | FrequencyGathers) -> 
     if suffix == ".npz":
         np.savez(path, **record)  # type: ignore[arg-type]
     elif suffix in HDF5:
-        with h5py.File(path, "w") as file:
+        with hdf5_library().File(path, "w") as file:
             for name, array in record.items():
                 file[name] = array
     else:
