@@ -263,3 +263,18 @@ def test_a_medium_that_is_not_positive_is_refused():
     _, bare = placeholder("fwi_anomalies", wavenumbers=(9,), sources=2, receivers=9)
     with pytest.raises(ReferenceSolverError, match="expected positive squared slowness"):
         with_synthetic_data(bare, lambda x, y: x)
+
+
+@pytest.mark.parametrize("k", [0.3 - 1.5j, 1 - 3j, 0.6])
+def test_waves_far_longer_than_discs_of_unlike_size_go_through_their_rims(k):
+    # Orders that the larger disc and the gap need are beyond the smallest number for the smaller one, and shifted beyond the largest.
+    discs = [PenetrableDisc((0.05, 0.05), 0.1, 1.5), PenetrableDisc((-0.12, -0.1), 0.06, 0.8)]
+    u = penetrable_discs(k=k, discs=discs, at=[(0.4, 0.1), (-0.1, 0.4)], variance=1e-4)
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    for disc in discs:
+        radii = disc.radius + np.array([-2e-4, -1e-4, 1e-4, 2e-4])
+        rims = [(disc.centre[0] + r * np.cos(angle), disc.centre[1] + r * np.sin(angle)) for r in radii]
+        first, inside, outside, last = (u(*rim) for rim in rims)
+        size = np.abs(inside).max()
+        assert np.all(np.isfinite(outside)) and np.abs(2 * outside - last - 2 * inside + first).max() < 1e-6 * size
+        assert np.abs((last - outside) - (inside - first)).max() < 0.02 * np.abs(last - outside).max()

@@ -34,6 +34,7 @@ _CLEARANCE_IN_STD = 7.0
 _ROUNDING = 1e-15
 # H_{2n}(k R) overflows soon after; discs that need more nearly touch.
 _MAX_ORDER = 90
+_HUGE, _CUT = 1e290, 1e-9  # values beyond have no room for a factor; what a series that ends below may leave out
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,19 @@ class PenetrableDiscsField:
                 f"the series of {len(self.discs)} discs needs {n} orders, {_MAX_ORDER} at most: discs nearly touch each other or a source; move "
                 f"them apart"
             )
+        n = min(n, self._representable(n))
+        if max(ratios) ** n > _CUT:
+            raise ReferenceSolverError(
+                f"the series of {len(self.discs)} discs at k = {self.k:.3g} needs orders beyond the largest number: waves are long for the gaps "
+                "between discs that nearly touch; move them apart"
+            )
         return np.arange(-n, n + 1)
+
+    def _representable(self, most: int) -> int:
+        """Largest order up to `most` whose waves, shifted from disc to disc, are still numbers: long waves have huge ones at high orders."""
+        gaps = [np.hypot(*np.subtract(a.centre, b.centre)) for a in self.discs for b in self.discs if a is not b]
+        shifted = [np.abs(special.hankel2(2 * np.arange(most + 1), self.k * gap)) for gap in gaps]
+        return int(min((np.flatnonzero(np.isfinite(values) & (values < _HUGE))[-1] for values in shifted), default=most))
 
     @cached_property
     def _arriving(self) -> tuple[ComplexArray, ...]:
@@ -125,18 +138,21 @@ class PenetrableDiscsField:
         scale = [special.hankel2(n, self.k * disc.radius) for disc in self.discs]
         matrix = np.eye(count * len(self.discs), dtype=complex)
         right = np.concatenate([(self._reflection[j] * scale[j] * direct[j]).T for j in range(len(self.discs))])
-        difference = n[None, :] - n[:, None]
+        difference, shifts = n[None, :] - n[:, None], {}
         for j, disc in enumerate(self.discs):
             for other_number, other in enumerate(self.discs):
                 if other_number == j:
                     continue
                 r, angle = _polar(np.array(disc.centre, dtype=float)[:, None], other.centre)
+                # What waves of the other disc, by their value at its rim, are here.
                 shift = special.hankel2(difference, self.k * r[0]) * np.exp(1j * difference * angle[0])
+                shifts[j, other_number] = shift / scale[other_number][None, :]
                 rows, columns = slice(j * count, (j + 1) * count), slice(other_number * count, (other_number + 1) * count)
-                matrix[rows, columns] = -(self._reflection[j] * scale[j])[:, None] * shift / scale[other_number][None, :]
+                matrix[rows, columns] = -(self._reflection[j] * scale[j])[:, None] * shifts[j, other_number]
         scaled = np.linalg.solve(matrix, right)
         parts = [scaled[j * count : (j + 1) * count].T for j in range(len(self.discs))]
-        return tuple(part / (scale[j] * self._reflection[j]) for j, part in enumerate(parts))
+        # By what comes from all others: to divide by the reflection is 0/0 at the orders of a large disc beside a small one.
+        return tuple(direct[j] + sum(parts[i] @ shifts[j, i].T for i in range(len(parts)) if i != j) for j in range(len(parts)))
 
     @cached_property
     def _denominators(self) -> tuple[ComplexArray, ...]:
