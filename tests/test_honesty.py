@@ -203,3 +203,24 @@ def test_growth_that_is_resolved_and_units_that_differ_are_no_resonance(growth, 
     error = np.linalg.norm(found.evaluate(0, points, (0,))[:, 0] - exact) / np.linalg.norm(exact)
     assert "hardly determine" not in found.status.text
     assert error <= HONEST * found.estimated_error < 1
+
+
+@pytest.mark.parametrize(("length", "angle", "network"), [(1.27, 4.9, ps.Siren(32, 2)), (1.6, 2.5, ps.Siren(24, 1))])
+def test_a_plate_that_was_stopped_early_does_not_hide_its_smooth_error(length, angle, network):
+    """Fourth derivatives hardly see the error of a network that has learnt little: it is smooth, and few rows of many waves do not hold it."""
+    bend = u.diff(x, 4) + 2 * u.diff(x, 2, y, 2) + u.diff(y, 4) + u.diff(x, 2, y)
+    declared = ps.Problem(
+        name="plate",
+        fields=[u],
+        domain=ps.Box({x: (0, length), y: (0, 1)}),
+        equations=[bend],
+        conditions=[ps.Dirichlet(u, 0), ps.Constraint(ps.laplacian(u), on="boundary")],
+    )
+    solution = sp.sin(4 * x + angle) * sp.cos(3 * y) + sp.exp(x * y) / 2
+    problem = ps.manufactured(declared, {u: solution})
+    method = ps.Adam(points=600, iterations=20, maximum_steps=2)
+    found = ps.solve(problem, method=method, network=network, tolerance=1e-2, seconds=300, progress=False)
+    assert found.status.code == "tolerance_not_reached"
+    error = off_by(found, solution)
+    assert error > 0.05
+    assert error / 2 < found.estimated_error < 5 * error
