@@ -32,7 +32,7 @@ def helmholtz(medium):
     """Two shots with sources outside the support of the medium."""
     w = ps.field("w", X, Y, complex=True, shots=2)
     sources = ps.SourceFamily([ps.GaussianSource(at={X: at, Y: 0.1}, variance=1e-4) for at in (0.2, 0.8)])
-    observed = ps.Observations(w, POINTS, np.zeros((2, len(POINTS)), dtype=complex))
+    observed = ps.Observations(w, POINTS, np.ones((2, len(POINTS)), dtype=complex))
     equation = sp.Eq(ps.laplacian(w) + 15**2 * medium * w, sources)
     return ps.Problem(name="fwi", fields=[w], domain=BOX, equations=[equation], conditions=[ps.PML(w, width=0.3, strength=5), observed])
 
