@@ -33,6 +33,7 @@ Array = NDArray[Any]
 # Where no noise is declared each candidate ends where it predicts best, and media far apart predict alike: of those a medium of few edges is the
 # safer one, by ten points where there are edges, and a point worse where there are none.
 BETTER, BETTER_LARGE, BETTER_ALIKE = 0.98, 0.9, 1.02
+NOISY = 4.0  # phi of the traces held back where no noise is declared: noise of twice what is assumed, the error of the grid
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
 POLISH, POLISH_PHASES, POLISH_CANDIDATE = 5, 2, 1  # rounds at the last weight
 # Of the sum of squares, noise of deviation one: what a third of the weight has to gain between two phases to be worth it. Two phases explain the data
@@ -175,9 +176,10 @@ class ReducedRun(AbstractRun):
                 self.searches[self.winner].end_sharpening()
             self._begin_final()
         elif self.stage == 0:
-            if self._hurries and self.searches[0].done:
-                # What the second search is measured by: without it, no weight of its prior is near enough to be worth more than a step.
+            if self._hurries and self.searches[0].done and self.searches[0].checked > NOISY:
+                # What the second search is measured by: in units far below the noise it would hurry past the weights that are worth its steps.
                 self._estimate_noise(self.searches[0])
+                self.searches[1].hurries = False
             self.stage = 1
         elif self.stage == 1:
             self._choose()

@@ -158,7 +158,7 @@ class Search:
         self.fit.damping = min(self.fit.damping, FIRST_DAMPING)
         steps = STEPS_LARGE if survey.is_large else STEPS
         self.fit.reuse = steps - 1 if survey.reuses_rows else 0
-        self.passing = has_prior and self.hurries and not self.polishing and (floor_known or self._is_far)
+        self.passing = has_prior and self.hurries and not self.polishing
         enough = PASSING if self.passing and not floor_known else STALLED_DESCENT
         here = self.fit.descend(simulator, self.weight, steps, 0.0 if has_prior else 1.0, enough)
         checked = here
@@ -233,16 +233,11 @@ class Search:
         """The weight of one descent that comes out as the rounds do: for a quadratic prior, one over the sum of one over theirs."""
         return self.weight if self.sharpening is None else 1 / self.sharpening.strength
 
-    @property
-    def _is_far(self) -> bool:
-        """Whether the medium of the last weight is far from the noise."""
-        return self.tried[-1][1] > FAR if self.tried else self.group == 0
-
     def _go_on(self, floor_known: bool, floor: float = 1.0) -> None:
         # Where no noise was declared, the error of the grid is the least that there is: no search has to go below.
         low_enough = self.phi <= floor or self._stalls() or self._overfits(floor_known) or (self.polishing and self.least_gain > 0)
         if not low_enough:
-            self.weight *= min(self.lowering, LOWERING_FAR) if self.hurries and self._is_far else self.lowering
+            self.weight *= min(self.lowering, LOWERING_FAR) if self.hurries and self.phi > FAR else self.lowering
             return
         if self._overfits(floor_known):
             # Weights that gained nothing on the traces held back explain noise: the largest that is as good.
