@@ -253,10 +253,13 @@ class ReducedRun(AbstractRun):
             self.heard = self._start_misfit()
 
     def _estimate_noise(self, search: Search) -> None:
-        """Take the misfit of a search on the traces held back for the noise, as the unit of all weights and misfits."""
+        """Take the misfit of a search on the traces held back for the noise, as the unit of misfits and, where there is much of it, of weights."""
         survey, model = self.survey, search.medium.model()
         before = survey.linearised(survey.order, survey.held).linearise(model, derivative=False).misfit
         survey.estimate_noise(search.relative)
+        if before <= NOISY:
+            # The weights stay: the answer then begins further up, from where edges settle anew.
+            return
         after = survey.linearised(survey.order, survey.held).linearise(model, derivative=False).misfit
         for one in self.searches:
             one.change_units(after / before)
