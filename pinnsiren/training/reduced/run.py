@@ -31,7 +31,7 @@ Array = NDArray[Any]
 # What the second candidate has to come below on the traces held back, times the misfit of the first. A medium without a prior takes up noise that
 # costs its predictions more than itself. On large surveys few steps leave a candidate a tenth of phi above where it would come.
 # Where no noise is declared each candidate ends where it predicts best, and media far apart predict alike: of those a medium of few edges is the
-# safer one, by ten points where there are edges, and a point worse where there are none.
+# safer one: where there are edges it is far closer, where there are none a little further off.
 BETTER, BETTER_LARGE, BETTER_ALIKE = 0.98, 0.9, 1.02
 NOISY = 4.0  # phi of the traces held back where no noise is declared: noise of twice what is assumed, the error of the grid
 FINE_LOWERING = 0.6  # of the weight, for the answer: the floor is met more closely
